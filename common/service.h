@@ -13,6 +13,7 @@
 #ifndef COMMON_SERVICE_H
 #define COMMON_SERVICE_H
 
+#include "common/addr.h"
 #include "common/helpers.h"
 #include "common/log.h"
 #include "common/metrics.h"
@@ -20,6 +21,13 @@
 #include "common/worker.h"
 
 struct service;
+
+/* Why the daemon cannot start or reload: fields of a log line. */
+struct service_error {
+	const char *what; /* static: "cannot-listen" */
+	struct addr addr; /* AF_UNSPEC: none */
+	int error;        /* positive errno, 0: none */
+};
 
 struct service_ops {
 	const char *name;           /* "socksd" */
@@ -36,13 +44,19 @@ struct service_ops {
 	/* What service itself needs to know of it. */
 	struct service_settings (*settings)(const void *config);
 
-	/* Main thread, still privileged: bind the listeners for `workers` workers. *ret_state is the daemon's own. 0, or an
-	 * exit code after logging. */
-	int (*open)(struct service *service, const void *config, unsigned workers, void **ret_state);
+	/* Main thread, still privileged: make the state that the workers share and bind the listeners for `workers` workers.
+	 * 0 with *ret_state, or -1 with *reterr. */
+	int (*open)(struct service *service, const void *config, unsigned workers, void **ret_state,
+		    struct service_error *reterr);
+	/* Main thread, at reload, before the workers get the new configuration: bind what is new. 0, or -1 with *reterr, and
+	 * then the old configuration stays. */
+	int (*reopen)(void *state, const void *config, struct service_error *reterr);
+	/* Main thread, after all workers got it. */
+	void (*reopened)(void *state);
 	void (*close)(void *state);
 
 	/* On the worker's thread. The configuration stays valid until the next worker_reload() has returned on all workers;
-	 * sessions that need it longer copy what they need. */
+	 * sessions that need it longer copy what they need. worker_start: 0 or -errno. */
 	int (*worker_start)(struct service *service, struct worker *worker, void *state, const void *config);
 	void (*worker_reload)(struct worker *worker, const void *config);
 	/* Stop accepting; call service_worker_drained() when the last session has ended (possibly at once). */
