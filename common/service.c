@@ -46,6 +46,7 @@ struct service {
 	const struct service_ops *ops;
 	struct options options;
 	struct loaded loaded;
+	struct listen_set sockets;
 	void *state;
 	struct helpers *helpers;
 	struct worker **workers;
@@ -112,9 +113,40 @@ static int load(const struct service_ops *ops, const struct options *options, st
 	return 0;
 }
 
-static void log_service_error(enum log_level level, const struct service_error *error)
+/* --- sockets --------------------------------------------------------------------------------- */
+
+/* Bind what the configuration wants and the set does not have. 0, or -errno after logging; then nothing has changed. */
+static int bind_sockets(struct service *s, const void *config)
 {
-	log_event(level, error->what, KV_ADDR("address", &error->addr), KV_ERRNO("error", error->error));
+	struct listen_want *wants = NULL;
+	struct addr failed = { 0 };
+	size_t count = 0;
+	int r = s->ops->list_sockets(config, &wants, &count);
+
+	if (r == 0) {
+		r = listen_set_update(&s->sockets, wants, count, &failed);
+	}
+	free(wants);
+	if (r < 0) {
+		log_event(LOG_LEVEL_ERROR, "cannot-listen", KV_ADDR("address", &failed), KV_ERRNO("error", -r));
+	}
+	return r;
+}
+
+static void log_sockets(const struct listen_set *set)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		const struct listen_socket *socket = &set->sockets[i];
+
+		log_event(LOG_LEVEL_NOTICE, "listening", KV_ADDR("address", &socket->want.addr),
+			  KV_TEXT("protocol", socket->want.type == SOCK_STREAM ? "tcp" : "udp"),
+			  KV_TEXT("state", socket->late ? "waiting-for-interface" : "ready"));
+	}
+}
+
+struct listen_set *service_sockets(struct service *s)
+{
+	return &s->sockets;
 }
 
 /* --- reload ---------------------------------------------------------------------------------- */
@@ -135,7 +167,6 @@ static void reload_worker(struct worker *worker, void *arg)
 static void reload(struct service *s)
 {
 	struct ini_error why;
-	struct service_error error = { 0 };
 	struct loaded old = s->loaded;
 	struct loaded new;
 
@@ -143,9 +174,8 @@ static void reload(struct service *s)
 		log_event(LOG_LEVEL_ERROR, "reload-failed", KV_TEXT("error", why.text));
 		return;
 	}
-	if (s->ops->reopen(s->state, new.config, &error) < 0) {
-		log_service_error(LOG_LEVEL_ERROR, &error);
-		log_event(LOG_LEVEL_ERROR, "reload-failed", KV_TEXT("error", error.what));
+	if (bind_sockets(s, new.config) < 0) {
+		log_event(LOG_LEVEL_ERROR, "reload-failed", KV_TEXT("error", "cannot listen"));
 		unload(s->ops, &new);
 		return;
 	}
@@ -155,7 +185,7 @@ static void reload(struct service *s)
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_call(s->workers[i], reload_worker, s);
 	}
-	s->ops->reopened(s->state);
+	listen_set_sweep(&s->sockets);
 	unload(s->ops, &old);
 	log_event(LOG_LEVEL_NOTICE, "reloaded", KV_TEXT("name", s->ops->name));
 }
@@ -394,8 +424,9 @@ static void stop_all(struct service *s)
 		worker_stop(s->workers[i]);
 	}
 	if (s->state) {
-		s->ops->close(s->state);
+		s->ops->state_free(s->state);
 	}
+	listen_set_done(&s->sockets);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_free(s->workers[i]);
 	}
@@ -419,7 +450,6 @@ static int fail_start(const char *what, int error)
 static int start_all(struct service *s)
 {
 	struct service_settings settings = s->ops->settings(s->loaded.config);
-	struct service_error error = { 0 };
 	unsigned workers = count_workers(settings.workers);
 	int r;
 
@@ -431,13 +461,18 @@ static int start_all(struct service *s)
 	if (r < 0) {
 		return fail_start("cannot-start", -r);
 	}
-	if (s->ops->open(s, s->loaded.config, workers, &s->state, &error) < 0) {
-		log_service_error(LOG_LEVEL_ERROR, &error);
+	s->sockets.workers = workers;
+	if (bind_sockets(s, s->loaded.config) < 0) {
 		return EXIT_RUNTIME;
 	}
+	log_sockets(&s->sockets);
 	r = drop_privileges(&settings);
 	if (r != EXIT_OK) {
 		return r;
+	}
+	s->state = s->ops->state_new(s->loaded.config);
+	if (!s->state) {
+		return fail_start("cannot-start", errno);
 	}
 	s->helpers = helpers_new(HELPER_THREADS, HELPER_QUEUE_MAX);
 	if (!s->helpers) {
