@@ -9,7 +9,7 @@
 /* Listeners of the host in the tests. What is a wildcard here has a port of its own. */
 static const char *const listener_texts[] = {
 	"127.0.0.1:1080", "[::1]:1080", "192.168.1.1:1080",      "[2001:db8::53]:1080",
-	"0.0.0.0:1081",   "[::]:1082",  "[::ffff:0.0.0.0]:1083",
+	"0.0.0.0:1081",   "[::]:1082",  "[::ffff:0.0.0.0]:1083", "[::ffff:192.168.1.2]:1084",
 };
 
 #define LAN   "192.168.1.7:50000" /* a client in the LAN */
@@ -95,6 +95,8 @@ static const struct {
 	{ HERE6, "[::1]:1082", "[::1]:1082", "own_listener" },
 	{ HERE, "127.0.0.1:1082", "127.0.0.1:1082", "own_listener" },
 	{ LAN, "192.168.1.1:1083", "192.168.1.1:1083", "own_listener" },
+	{ LAN, "192.168.1.2:1084", "192.168.1.2:1084", "own_listener" },
+	{ LAN6, "[2001:db8::99]:1083", "[2001:db8::99]:1083", "allowed" },
 	{ LAN6, "[2001:db8::99]:1081", "[2001:db8::99]:1081", "allowed" },
 	/* IPv4 in other clothes */
 	{ LAN, "192.168.1.1:1080", "[::127.0.0.1]:80", "embedded" },

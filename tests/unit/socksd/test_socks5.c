@@ -391,6 +391,7 @@ static const struct {
 	{ B("[fe80::1%eth0]"), "invalid no_scope" },
 	{ B("fe80::1%"), "invalid no_scope" },
 	{ B("fe80::1"), "invalid no_scope" },
+	{ B("2001:db8::1%lo"), "invalid no_scope" },
 	{ B("fe80::g%lo"), "invalid bad_name" },
 	{ B("192.0.2.1%lo"), "invalid bad_name" },
 	/* looks like a number, is a name: never to reach inet_aton() */
