@@ -268,7 +268,7 @@ static void *state_new(const void *arg)
 		log_event(LOG_LEVEL_NOTICE, "upstream", KV_ADDR("server", &config->servers[i]));
 	}
 	crypto_random(&key, sizeof key);
-	return cache_new(config->cache->size_bytes, crypto_hash, &key);
+	return cache_new(config->cache->size_bytes, crypto_siphash, &key);
 }
 
 static void state_free(void *state)

@@ -107,7 +107,7 @@ static int add_listen(struct config *config, const struct section *section, stru
 		return -1;
 	}
 	if (listen->params->auth == LISTEN_AUTH_PASSWORD) {
-		return users_file_read(listen->params->users_file, &listen->users, reterr);
+		return users_file_load(listen->params->users_file, &listen->users, reterr);
 	}
 	return 0;
 }
