@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/options.h"
 
-#include "config.h"
+#include "build_config.h"
 
 #include <getopt.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
 #include "common/options.h"
 #include "common/privileges.h"
 
-#include "config.h"
+#include "build_config.h"
 
 #include <errno.h>
 #include <pthread.h>

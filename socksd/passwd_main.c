@@ -8,7 +8,7 @@
 #include "common/crypto.h"
 #include "socksd/users_file.h"
 
-#include "config.h"
+#include "build_config.h"
 
 #include <errno.h>
 #include <poll.h>
