@@ -18,13 +18,13 @@ void crypto_random(void *buf, size_t len);
 /* Uniform in [0, bound). */
 uint32_t crypto_random_below(uint32_t bound);
 
-/* Key of crypto_hash(); fill it with crypto_random(). */
+/* Key of crypto_siphash(); fill it with crypto_random(). */
 struct crypto_key {
 	uint8_t bytes[16];
 };
 
-/* SipHash-2-4 of buf: for hash tables whose keys come from strangers. */
-uint64_t crypto_hash(const struct crypto_key *key, const void *buf, size_t len);
+/* SipHash-2-4 of buf: for hash tables whose keys come from strangers. (libsodium has a crypto_hash() already.) */
+uint64_t crypto_siphash(const struct crypto_key *key, const void *buf, size_t len);
 
 /* Whether both hold the same bytes; time depends on len only. */
 bool crypto_equal(const void *a, const void *b, size_t len);

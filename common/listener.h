@@ -4,7 +4,7 @@
  *
  * Running out of descriptors never spins and never drops a waiting client at once: the listener pauses (the clients wait
  * in the kernel's queue) and tries again when told that a descriptor came free, or after 100 ms. When that has failed
- * for 5 s, one batch is accepted through a reserve descriptor and closed, so that the clients learn of it.
+ * for 30 s, one batch is accepted through a reserve descriptor and closed, so that the clients learn of it.
  */
 #ifndef COMMON_LISTENER_H
 #define COMMON_LISTENER_H
@@ -14,8 +14,11 @@
 
 #include <stdbool.h>
 
-/* Bind a TCP listening or a UDP socket, non-blocking, close-on-exec, SO_REUSEPORT, IPv6 only for v6. Address 0 ports are
- * allowed (tests). 0 with *ret_fd owned by the caller, or -errno. */
+/* Bound, but no interface has the address yet. */
+#define LISTENER_LATE 1
+
+/* Bind a TCP listening or a UDP socket, non-blocking, close-on-exec, SO_REUSEPORT, IPv6 only for v6. 0 or LISTENER_LATE with
+ * *ret_fd owned by the caller, or -errno. */
 int listener_bind_tcp(const struct addr *a, int *ret_fd);
 int listener_bind_udp(const struct addr *a, int *ret_fd);
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum {
-	LINE_MAX_BYTES = 2048,
+	LINE_MAX_BYTES = 4096,
 	LIMIT_BURST = 5,
 	LIMIT_PERIOD_MS = 60000,
 };

@@ -63,7 +63,7 @@ void log_init(void);
 void log_set_level(enum log_level level);
 bool log_wanted(enum log_level level);
 
-/* Write one line; too long a line is cut at 2,047 bytes. errno is preserved. */
+/* Write one line; too long a line is cut at 4,095 bytes. errno is preserved. */
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count);
 
 /* log_event(LOG_LEVEL_INFO, "listening", KV_ADDR("address", &a)); with at least one field */

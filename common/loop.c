@@ -72,6 +72,28 @@ void watch_stop(struct watch *watch)
 	watch->loop = NULL;
 }
 
+void watch_close(struct watch *watch)
+{
+	if (!watch->loop) {
+		return;
+	}
+	watch->loop = NULL;
+	close(watch->fd);
+}
+
+int watch_move(struct watch *from, struct watch *to, uint32_t events, watch_fn on_ready)
+{
+	struct loop *loop = from->loop;
+	struct epoll_event ev = { .events = events, .data.ptr = to };
+
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, from->fd, &ev) < 0) {
+		return -errno;
+	}
+	*to = (struct watch){ .loop = loop, .on_ready = on_ready, .fd = from->fd, .since_turn = loop->turn };
+	from->loop = NULL;
+	return 0;
+}
+
 static void dispatch(struct loop *loop, const struct epoll_event *events, int count)
 {
 	for (int i = 0; i < count; i++) {

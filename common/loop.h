@@ -50,6 +50,14 @@ int watch_modify(struct watch *watch, uint32_t events);
 /* Stop; harmless on a stopped watch. Call it before close(fd). */
 void watch_stop(struct watch *watch);
 
+/* Stop and close the descriptor, which removes it from epoll by itself: one system call less than watch_stop() and close().
+ * Only for descriptors that were never duplicated. Harmless on a stopped watch. */
+void watch_close(struct watch *watch);
+
+/* Hand the descriptor of `from` (which is stopped then) to `to`, which gets its state as fresh events. 0 or -errno (then
+ * nothing has changed). */
+int watch_move(struct watch *from, struct watch *to, uint32_t events, watch_fn on_ready);
+
 static inline bool watch_active(const struct watch *watch)
 {
 	return watch->loop != NULL;

@@ -3,8 +3,8 @@
  * What every daemon's life has in common: options, configuration, signals, privileges, workers, reload, drain, exit.
  * A daemon describes itself in a struct service_ops and calls service_main().
  *
- * Order at start: options; configuration (exit 2 when it is wrong; -t and --print-config end here); open() binds what
- * needs privileges; privileges are dropped; workers start; "ready" is logged.
+ * Order at start: options; configuration (exit 2 when it is wrong; -t and --print-config end here); sockets are bound;
+ * privileges are dropped; workers start; "ready" is logged.
  * SIGHUP: read and check the configuration again; keep the old one when anything is wrong. SIGTERM: drain, then exit 0;
  * a second SIGTERM, or SIGINT, exits at once. SIGUSR1: log all counters.
  *
@@ -14,6 +14,7 @@
 #define COMMON_SERVICE_H
 
 #include "common/helpers.h"
+#include "common/listen_set.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/params.h"
@@ -36,13 +37,17 @@ struct service_ops {
 	/* What service itself needs to know of it. */
 	struct service_settings (*settings)(const void *config);
 
-	/* Main thread, still privileged: bind the listeners for `workers` workers. *ret_state is the daemon's own. 0, or an
-	 * exit code after logging. */
-	int (*open)(struct service *service, const void *config, unsigned workers, void **ret_state);
-	void (*close)(void *state);
+	/* The sockets to listen on. *ret_wants is owned by the caller, also when it is empty. 0 or -ENOMEM. Service binds them
+	 * while it is still privileged, and again what is new at a reload. */
+	int (*list_sockets)(const void *config, struct listen_want **ret_wants, size_t *ret_count);
+
+	/* What the workers share, if anything; main thread, before they start and after they have ended. Returns owned, or NULL
+	 * with errno. */
+	void *(*state_new)(const void *config);
+	void (*state_free)(void *state);
 
 	/* On the worker's thread. The configuration stays valid until the next worker_reload() has returned on all workers;
-	 * sessions that need it longer copy what they need. */
+	 * sessions that need it longer copy what they need. worker_start: 0 or -errno. */
 	int (*worker_start)(struct service *service, struct worker *worker, void *state, const void *config);
 	void (*worker_reload)(struct worker *worker, const void *config);
 	/* Stop accepting; call service_worker_drained() when the last session has ended (possibly at once). */
@@ -64,6 +69,9 @@ int service_main(const struct service_ops *ops, int argc, char **argv);
 
 /* The pool for blocking work, shared by all workers. */
 struct helpers *service_helpers(struct service *service);
+
+/* The listening sockets; a worker takes its own at start and at reload (see ports.h). */
+struct listen_set *service_sockets(struct service *service);
 
 /* Worker thread: this worker has no sessions left after worker_drain(). */
 void service_worker_drained(struct service *service, struct worker *worker);

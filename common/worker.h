@@ -19,8 +19,6 @@ struct worker {
 	struct metrics *metrics;
 	/* belongs to the daemon, from its start callback to its stop callback */
 	void *state;
-	/* private */
-	void *priv;
 };
 
 /* Make a worker that does not run yet. Returns owned or NULL with errno. */

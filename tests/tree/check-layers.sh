@@ -35,14 +35,14 @@ check_result 'every module is listed in tests/tree/modules, and only those' "$(
 
 check_result 'our headers are included by their path from the top' "$(
 	list | while read -r file line kind header; do
-		if [ "$kind" = '"' ] && [ "$header" != config.h ] && [ ! -e "$header" ]; then
+		if [ "$kind" = '"' ] && [ "$header" != build_config.h ] && [ ! -e "$header" ]; then
 			echo "$file:$line: \"$header\" is not a path from the top"
 		fi
 	done
 )"
 
 check_result 'a file includes its own header first' "$(
-	list | awk '$3 == "\"" && $4 != "config.h" && !seen[$1]++ { print $1, $2, $4 }' | while read -r file line header; do
+	list | awk '$3 == "\"" && $4 != "build_config.h" && !seen[$1]++ { print $1, $2, $4 }' | while read -r file line header; do
 		own=${file%.c}.h
 		if [ "$file" != "$own" ] && [ -e "$own" ] && [ "$header" != "$own" ]; then
 			echo "$file:$line: $header before $own"
@@ -53,14 +53,14 @@ check_result 'a file includes its own header first' "$(
 check_result 'common includes no daemon, and no daemon the other' "$(
 	list | awk '$3 == "\"" {
 		split($1, from, "/"); split($4, to, "/")
-		if (to[1] != from[1] && to[1] != "common" && $4 != "config.h")
+		if (to[1] != from[1] && to[1] != "common" && $4 != "build_config.h")
 			print $1 ":" $2 ": includes " $4
 	}'
 )"
 
 check_result 'a module includes only modules listed above it' "$(
 	list | awk 'NR == FNR { sub(/#.*/, ""); if (NF) rank[$1] = FNR; next }
-	$3 == "\"" && $4 != "config.h" {
+	$3 == "\"" && $4 != "build_config.h" {
 		from = $1; to = $4; sub(/\.[ch]$/, "", from); sub(/\.[ch]$/, "", to)
 		if (from != to && (to in rank) && rank[to] > rank[from])
 			print $1 ":" $2 ": includes " $4 ", which lies above it"
@@ -76,7 +76,7 @@ check_result 'pure modules touch no descriptor, clock, thread or log' "$(
 		to = $4; sub(/\.h$/, "", to)
 		if ($3 == "<" && ($4 in bad))
 			print $1 ":" $2 ": includes <" $4 ">"
-		if ($3 == "\"" && $4 != "config.h" && !(to in pure))
+		if ($3 == "\"" && $4 != "build_config.h" && !(to in pure))
 			print $1 ":" $2 ": includes " $4 ", which is not pure"
 	}' $modules -
 )"

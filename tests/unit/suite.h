@@ -6,7 +6,7 @@
 #ifndef TESTS_UNIT_SUITE_H
 #define TESTS_UNIT_SUITE_H
 
-#include "config.h"
+#include "build_config.h"
 
 #include <check.h>
 #include <stdlib.h>
