@@ -29,6 +29,7 @@ SANITIZED = bool(os.environ.get("STILE_SANITIZED"))
 QUICK = bool(os.environ.get("STILE_QUICK"))
 IS_ROOT = os.geteuid() == 0
 CASE_SECONDS = 120
+_HERE = os.path.dirname(os.path.abspath(__file__))
 
 # Ports below the range from which the kernel takes those of outgoing connections.
 PORTS = range(10240, 32768)
@@ -332,7 +333,7 @@ class _Tap:
         except Exception:  # pylint: disable=broad-except
             signal.setitimer(signal.ITIMER_REAL, 0)
             self.result(False, name)
-            self.say(traceback.format_exc())
+            self.say(_describe_failure())
             for path, log in Daemon.logs().items():
                 news = log[len(logs_before.get(path, "")):]
                 if news:
@@ -345,6 +346,14 @@ class _Tap:
             self.say(f"{time.monotonic() - began:.0f} s")
 
 
+def _describe_failure():
+    """The exception at hand, and where in the tests it came up."""
+    kind, error, trace = sys.exc_info()
+    places = [f"{os.path.basename(frame.filename)}:{frame.lineno}: {frame.line}"
+              for frame in traceback.extract_tb(trace) if os.path.dirname(os.path.abspath(frame.filename)) == _HERE]
+    return "".join(traceback.format_exception_only(kind, error)) + "\n".join(places[1:])
+
+
 def _on_alarm(_number, _frame):
     raise TimeoutError("the case took too long")
 
@@ -354,6 +363,10 @@ def run(names):
     if QUICK:
         print("1..0 # SKIP quick run")
         sys.exit(0)
+    for program in ("socksd", "socksd-passwd", "dnsproxyd"):
+        if not os.path.exists(program_path(program)):
+            print(f"Bail out! {program_path(program)} is not built")
+            sys.exit(1)
     raise_descriptor_limit()
     signal.signal(signal.SIGALRM, _on_alarm)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

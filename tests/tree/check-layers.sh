@@ -27,10 +27,11 @@ list()
 }
 
 check_result 'every module is listed in tests/tree/modules, and only those' "$(
-	c_files common socksd dnsproxyd | sed 's/\.[ch]$//' | sort -u >"${TMPDIR:-/tmp}/stile-modules.$$"
-	sed 's/#.*//; s/[[:space:]].*//; /^$/d' $modules | sort | comm -3 "${TMPDIR:-/tmp}/stile-modules.$$" - |
-		sed 's/^\([^	].*\)/\1: not listed/; s/^	\(.*\)/\1: listed, but not there/'
-	rm -f "${TMPDIR:-/tmp}/stile-modules.$$"
+	{
+		c_files common socksd dnsproxyd | sed 's/\.[ch]$/ there/' | sort -u
+		sed 's/#.*//' $modules | tr -s '[:space:]' '\n' | sed -n 's,.*/.*,& listed,p'
+	} | awk '{ seen[$1] = seen[$1] $2 } END { for (module in seen) print module, seen[module] }' | sort |
+		sed -n 's/ there$/: not listed/p; s/ listed$/: listed, but not there/p; s/ listedlisted$/: listed twice/p'
 )"
 
 check_result 'our headers are included by their path from the top' "$(
@@ -59,17 +60,17 @@ check_result 'common includes no daemon, and no daemon the other' "$(
 )"
 
 check_result 'a module includes only modules listed above it' "$(
-	list | awk 'NR == FNR { sub(/#.*/, ""); if (NF) rank[$1] = FNR; next }
+	list | awk 'NR == FNR { sub(/#.*/, ""); for (i = 1; i <= NF; i++) rank[$i] = FNR; next }
 	$3 == "\"" && $4 != "build_config.h" {
 		from = $1; to = $4; sub(/\.[ch]$/, "", from); sub(/\.[ch]$/, "", to)
-		if (from != to && (to in rank) && rank[to] > rank[from])
+		if ((from in rank) && (to in rank) && rank[to] > rank[from])
 			print $1 ":" $2 ": includes " $4 ", which lies above it"
 	}' $modules -
 )"
 
 check_result 'pure modules touch no descriptor, clock, thread or log' "$(
 	list | awk -v impure="$impure" 'BEGIN { n = split(impure, words); for (i = 1; i <= n; i++) bad[words[i]] }
-	NR == FNR { sub(/#.*/, ""); if ($2 == "pure") pure[$1]; next }
+	NR == FNR { sub(/#.*/, ""); if ($NF == "pure") for (i = 1; i < NF; i++) pure[$i]; next }
 	{
 		from = $1; sub(/\.[ch]$/, "", from)
 		if (!(from in pure)) next
