@@ -48,7 +48,8 @@ static int bind_one(struct listen_socket *socket, int *ret_fd)
 						: listener_bind_udp(&socket->want.addr, ret_fd);
 }
 
-static int open_socket(struct listen_set *set, const struct listen_want *want, struct listen_socket *ret_socket)
+static int open_socket(struct listen_set *set, const struct listen_want *want,
+		       struct listen_socket *ret_socket)
 {
 	struct listen_socket socket = { .want = *want };
 	int r = listener_probe(&want->addr, want->type);
@@ -95,10 +96,12 @@ static int add_missing(struct listen_set *set, const struct listen_want *wants, 
 	return 0;
 }
 
-int listen_set_update(struct listen_set *set, const struct listen_want *wants, size_t count, struct addr *reterr_addr)
+int listen_set_update(struct listen_set *set, const struct listen_want *wants, size_t count,
+		      struct addr *reterr_addr)
 {
 	size_t old_count = set->count;
-	struct listen_socket *sockets = realloc(set->sockets, (old_count + count + 1) * sizeof *sockets);
+	struct listen_socket *sockets =
+		realloc(set->sockets, (old_count + count + 1) * sizeof *sockets);
 	int r;
 
 	if (!sockets) {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The listening sockets of a daemon: for every configured address one socket per worker, so that the kernel spreads clients
- * over the workers. The set belongs to the main thread, which binds (privileges may be needed) at start and at reload;
- * each worker takes its own descriptors out of it while the main thread waits in worker_call().
+ * The listening sockets of a daemon: for every configured address one socket per worker, so that
+ * the kernel spreads clients over the workers. The set belongs to the main thread, which binds
+ * (privileges may be needed) at start and at reload; each worker takes its own descriptors out of
+ * it while the main thread waits in worker_call().
  *
- * A reload is three steps: listen_set_update() binds what is new and marks what is gone, or changes nothing; each worker closes
- * its listeners on sockets that are gone and takes the new descriptors; listen_set_sweep() forgets what is gone.
+ * A reload is three steps: listen_set_update() binds what is new and marks what is gone, or changes
+ * nothing; each worker closes its listeners on sockets that are gone and takes the new descriptors;
+ * listen_set_sweep() forgets what is gone.
  */
 #ifndef COMMON_LISTEN_SET_H
 #define COMMON_LISTEN_SET_H
@@ -33,11 +35,13 @@ struct listen_set {
 	size_t count;
 };
 
-/* Make the set hold exactly the wanted sockets; sockets that stay are not touched. 0, or -errno with *reterr_addr the address
- * that could not be bound (then nothing has changed). */
-int listen_set_update(struct listen_set *set, const struct listen_want *wants, size_t count, struct addr *reterr_addr);
+/* Make the set hold exactly the wanted sockets; sockets that stay are not touched. 0, or -errno
+ * with *reterr_addr the address that could not be bound (then nothing has changed). */
+int listen_set_update(struct listen_set *set, const struct listen_want *wants, size_t count,
+		      struct addr *reterr_addr);
 
-/* The worker's descriptor of set->sockets[index], owned by the caller from now on; -1 when it was taken before. */
+/* The worker's descriptor of set->sockets[index], owned by the caller from now on; -1 when it was
+ * taken before. */
 int listen_set_take(struct listen_set *set, size_t index, unsigned worker);
 
 void listen_set_sweep(struct listen_set *set);

@@ -10,8 +10,8 @@
 
 enum {
 	BACKLOG = 4096,
-	BATCH = 64,            /* connections accepted before others get their turn */
-	RETRY_MS = 100,        /* while there are no descriptors */
+	BATCH = 64,               /* connections accepted before others get their turn */
+	RETRY_MS = 100,           /* while there are no descriptors */
 	SHED_AFTER_RETRIES = 300, /* 30 s */
 };
 
@@ -29,12 +29,14 @@ struct listener {
 	struct deferred deferred;
 };
 
-/* Bind an address that no interface has yet (ip(7), IP_FREEBIND): at boot the network may come after us. */
+/* Bind an address that no interface has yet (ip(7), IP_FREEBIND): at boot the network may come
+ * after us. */
 static int bind_late(int fd, const struct addr *a)
 {
 	const int on = 1;
-	int r = a->sa.sa_family == AF_INET6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on)
-					    : setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on);
+	int r = a->sa.sa_family == AF_INET6
+			? setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on)
+			: setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on);
 
 	return r < 0 ? r : bind(fd, &a->sa, addr_len(a));
 }
@@ -56,7 +58,8 @@ static int open_socket(const struct addr *a, int type, bool reuse_port, int *ret
 	if (reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) {
 		goto fail;
 	}
-	if (a->sa.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0) {
+	if (a->sa.sa_family == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0) {
 		goto fail;
 	}
 	late = bind(fd, &a->sa, addr_len(a)) < 0;
@@ -101,7 +104,8 @@ int listener_probe(const struct addr *a, int socket_type)
 	if (r < 0) {
 		return r;
 	}
-	/* Linux lets two sockets with SO_REUSEADDR bind the same TCP port as long as neither listens. */
+	/* Linux lets two sockets with SO_REUSEADDR bind the same TCP port as long as neither
+	 * listens. */
 	if (socket_type == SOCK_STREAM && listen(fd, 1) < 0) {
 		r = -errno;
 	}
@@ -155,7 +159,8 @@ static void starve(struct listener *l, int error)
 	timer_start(&l->retry, l->loop, loop_now_ms(l->loop) + RETRY_MS, on_retry);
 }
 
-/* Errors that concern one connection which died before it was accepted (accept(2), "Error handling"). */
+/* Errors that concern one connection which died before it was accepted (accept(2), "Error
+ * handling"). */
 static bool is_transient(int error)
 {
 	switch (error) {
@@ -251,7 +256,8 @@ static void on_retry(struct timer *timer)
 	}
 }
 
-struct listener *listener_start(struct loop *loop, int fd, const struct listener_ops *ops, void *arg)
+struct listener *listener_start(struct loop *loop, int fd, const struct listener_ops *ops,
+				void *arg)
 {
 	struct listener *l = calloc(1, sizeof *l);
 	int r;

@@ -21,8 +21,10 @@ static void print_help(const char *name, const char *summary, const char *defaul
 	       "      --print-config    print every key with its effective value and exit\n"
 	       "  -V                    print the version and exit\n"
 	       "  -h                    print this help and exit\n\n"
-	       "SIGHUP reloads the configuration, SIGTERM lets sessions finish and exits (twice: at once),\n"
-	       "SIGUSR1 logs all counters. Exit codes: 0 ok, 1 failure, 2 wrong usage or configuration.\n",
+	       "SIGHUP reloads the configuration, SIGTERM lets sessions finish and exits (twice: "
+	       "at once),\n"
+	       "SIGUSR1 logs all counters. Exit codes: 0 ok, 1 failure, 2 wrong usage or "
+	       "configuration.\n",
 	       name, summary, default_config);
 }
 
@@ -33,8 +35,8 @@ static enum options_action usage_error(const char *name)
 }
 
 /* One option; returns the action it asks for. */
-static enum options_action take_option(struct options *o, int option, const char *name, const char *summary,
-				       const char *default_config)
+static enum options_action take_option(struct options *o, int option, const char *name,
+				       const char *summary, const char *default_config)
 {
 	switch (option) {
 	case 'c':
@@ -58,7 +60,8 @@ static enum options_action take_option(struct options *o, int option, const char
 	}
 }
 
-struct options options_parse(const char *name, const char *summary, const char *default_config, int argc, char **argv)
+struct options options_parse(const char *name, const char *summary, const char *default_config,
+			     int argc, char **argv)
 {
 	static const struct option long_options[] = {
 		{ "print-config", no_argument, NULL, OPTION_PRINT_CONFIG },

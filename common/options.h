@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The command line of a daemon: NAME [-c FILE] [-o 'SECTION.KEY=VALUE']... [-t] [-V] [-h] [--print-config].
+ * The command line of a daemon: NAME [-c FILE] [-o 'SECTION.KEY=VALUE']... [-t] [-V] [-h]
+ * [--print-config].
  */
 #ifndef COMMON_OPTIONS_H
 #define COMMON_OPTIONS_H
@@ -18,13 +19,14 @@ enum options_action {
 
 struct options {
 	enum options_action action;
-	const char *config_file;      /* -c, or NULL */
+	const char *config_file; /* -c, or NULL */
 	const char **overrides;  /* -o, in order; owned, the texts are borrowed from argv */
 	size_t override_count;
 };
 
 /* Parse; prints help, version or what is wrong by itself. */
-struct options options_parse(const char *name, const char *summary, const char *default_config, int argc, char **argv);
+struct options options_parse(const char *name, const char *summary, const char *default_config,
+			     int argc, char **argv);
 
 void options_done(struct options *options);
 

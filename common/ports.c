@@ -23,7 +23,8 @@ static struct port **find_port(struct ports *ports, const struct listen_want *wa
 {
 	struct port **link = &ports->first;
 
-	while (*link && ((*link)->want.type != want->type || !addr_equal(&(*link)->want.addr, &want->addr))) {
+	while (*link && ((*link)->want.type != want->type ||
+			 !addr_equal(&(*link)->want.addr, &want->addr))) {
 		link = &(*link)->next;
 	}
 	return link;

@@ -8,7 +8,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum privileges_outcome privileges_drop(const char *user, const char *fallback, const char **ret_user)
+enum privileges_outcome privileges_drop(const char *user, const char *fallback,
+					const char **ret_user)
 {
 	const struct passwd *pw;
 
@@ -28,8 +29,10 @@ enum privileges_outcome privileges_drop(const char *user, const char *fallback, 
 		return PRIVILEGES_KEPT;
 	}
 	/* Changing the uid from 0 empties all capability sets (capabilities(7)). */
-	if (initgroups(pw->pw_name, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
-	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+	if (initgroups(pw->pw_name, pw->pw_gid) < 0 ||
+	    setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
 		return PRIVILEGES_FAILED;
 	}
 	if (setuid(0) == 0) {

@@ -71,8 +71,8 @@ static void unload(const struct service_ops *ops, struct loaded *loaded)
 	*loaded = (struct loaded){ 0 };
 }
 
-static int read_sources(const struct service_ops *ops, const struct options *options, struct params *params,
-			struct ini_error *reterr)
+static int read_sources(const struct service_ops *ops, const struct options *options,
+			struct params *params, struct ini_error *reterr)
 {
 	const char *file = options->config_file;
 
@@ -91,8 +91,8 @@ static int read_sources(const struct service_ops *ops, const struct options *opt
 }
 
 /* Read, check and build. 0, or -1 with *reterr; then nothing is kept. */
-static int load(const struct service_ops *ops, const struct options *options, struct loaded *ret_loaded,
-		struct ini_error *reterr)
+static int load(const struct service_ops *ops, const struct options *options,
+		struct loaded *ret_loaded, struct ini_error *reterr)
 {
 	struct loaded loaded = { .params = params_new(ops->schema) };
 
@@ -115,7 +115,8 @@ static int load(const struct service_ops *ops, const struct options *options, st
 
 /* --- sockets --------------------------------------------------------------------------------- */
 
-/* Bind what the configuration wants and the set does not have. 0, or -errno after logging; then nothing has changed. */
+/* Bind what the configuration wants and the set does not have. 0, or -errno after logging; then
+ * nothing has changed. */
 static int bind_sockets(struct service *s, const void *config)
 {
 	struct listen_want *wants = NULL;
@@ -128,7 +129,8 @@ static int bind_sockets(struct service *s, const void *config)
 	}
 	free(wants);
 	if (r < 0) {
-		log_event(LOG_LEVEL_ERROR, "cannot-listen", KV_ADDR("address", &failed), KV_ERRNO("error", -r));
+		log_event(LOG_LEVEL_ERROR, "cannot-listen", KV_ADDR("address", &failed),
+			  KV_ERRNO("error", -r));
 	}
 	return r;
 }
@@ -357,7 +359,8 @@ static int drop_privileges(const struct service_settings *settings)
 	case PRIVILEGES_FAILED:
 		break;
 	}
-	log_event(LOG_LEVEL_ERROR, "cannot-drop-privileges", KV_TEXT("user", user), KV_ERRNO("error", errno));
+	log_event(LOG_LEVEL_ERROR, "cannot-drop-privileges", KV_TEXT("user", user),
+		  KV_ERRNO("error", errno));
 	return EXIT_RUNTIME;
 }
 
@@ -418,7 +421,8 @@ static void stop_all(struct service *s)
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_call(s->workers[i], stop_worker, s);
 	}
-	/* Before the loops stop: what the helpers leave behind is handed back to its owners there. */
+	/* Before the loops stop: what the helpers leave behind is handed back to its owners there.
+	 */
 	helpers_free(s->helpers);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_stop(s->workers[i]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Bounded cursors over wire-format bytes, big-endian. Both have a sticky error: parse or write straight
- * through and test `failed` once at the end; after a failure every read returns 0 and every write does
- * nothing. Pure; borrows the buffer it was started on.
+ * Bounded cursors over wire-format bytes, big-endian. Both have a sticky error: parse or write
+ * straight through and test `failed` once at the end; after a failure every read returns 0 and
+ * every write does nothing. Pure; borrows the buffer it was started on.
  */
 #ifndef COMMON_WIRE_H
 #define COMMON_WIRE_H

@@ -35,7 +35,8 @@ static const struct section_row sections[] = {
 	SECTION_ROW("log", struct log_params, log_rows, "What is logged."),
 	SECTION_ROW("cache", struct cache_params, cache_rows, "How answers are kept."),
 	SECTION_ROW("limits", struct limits_params, limits_rows, "What clients can use up."),
-	SECTION_ROW_NAMED("listen", struct listen_params, listen_rows, listen_builtin, "Where clients ask."),
+	SECTION_ROW_NAMED("listen", struct listen_params, listen_rows, listen_builtin,
+			  "Where clients ask."),
 	SECTION_ROW_NAMED("upstream", struct upstream_params, upstream_rows, upstream_builtin,
 			  "Who is asked; there is one, named default."),
 };
@@ -57,7 +58,8 @@ static bool listens_on(const struct config *config, const struct addr *a, const 
 	return false;
 }
 
-static int add_listen(struct config *config, const struct section *section, struct ini_error *reterr)
+static int add_listen(struct config *config, const struct section *section,
+		      struct ini_error *reterr)
 {
 	struct listen_config *listen = &config->listens[config->listen_count++];
 	const struct addr_list *list;
@@ -66,8 +68,8 @@ static int add_listen(struct config *config, const struct section *section, stru
 	listen->params = section->values;
 	list = &listen->params->addresses;
 	if (list->count == 0) {
-		params_fail(reterr, section, offsetof(struct listen_params, addresses), "address = IP:PORT",
-			    "[listen %s] has no address", section->name);
+		params_fail(reterr, section, offsetof(struct listen_params, addresses),
+			    "address = IP:PORT", "[listen %s] has no address", section->name);
 		return -1;
 	}
 	for (size_t i = 0; i < list->count; i++) {
@@ -75,8 +77,8 @@ static int add_listen(struct config *config, const struct section *section, stru
 
 		if (listens_on(config, &list->items[i], &list->items[i])) {
 			addr_format(&list->items[i], text, sizeof text);
-			params_fail(reterr, section, offsetof(struct listen_params, addresses), "each address once",
-				    "address %s is given twice", text);
+			params_fail(reterr, section, offsetof(struct listen_params, addresses),
+				    "each address once", "address %s is given twice", text);
 			return -1;
 		}
 	}
@@ -123,18 +125,20 @@ static void add_system_servers(struct config *config)
 	}
 }
 
-static int add_upstream(struct config *config, const struct section *section, struct ini_error *reterr)
+static int add_upstream(struct config *config, const struct section *section,
+			struct ini_error *reterr)
 {
 	const struct upstream_params *p = section->values;
 
 	if (strcmp(section->name, "default") != 0) {
-		params_fail(reterr, section, offsetof(struct upstream_params, servers), "[upstream default]",
-			    "[upstream %s] would never be asked", section->name);
+		params_fail(reterr, section, offsetof(struct upstream_params, servers),
+			    "[upstream default]", "[upstream %s] would never be asked",
+			    section->name);
 		return -1;
 	}
 	if (p->servers.count > CONFIG_SERVERS_MAX) {
-		params_fail(reterr, section, offsetof(struct upstream_params, servers), "at most 16",
-			    "%zu servers", p->servers.count);
+		params_fail(reterr, section, offsetof(struct upstream_params, servers),
+			    "at most 16", "%zu servers", p->servers.count);
 		return -1;
 	}
 	for (size_t i = 0; i < p->servers.count; i++) {
@@ -142,8 +146,9 @@ static int add_upstream(struct config *config, const struct section *section, st
 
 		if (is_own_listener(config, &p->servers.items[i])) {
 			addr_format(&p->servers.items[i], text, sizeof text);
-			params_fail(reterr, section, offsetof(struct upstream_params, servers), "another server",
-				    "server %s is our own listening address", text);
+			params_fail(reterr, section, offsetof(struct upstream_params, servers),
+				    "another server", "server %s is our own listening address",
+				    text);
 			return -1;
 		}
 		config->servers[config->server_count++] = p->servers.items[i];
@@ -152,7 +157,8 @@ static int add_upstream(struct config *config, const struct section *section, st
 	return 0;
 }
 
-static int add_upstreams(struct config *config, const struct params *params, struct ini_error *reterr)
+static int add_upstreams(struct config *config, const struct params *params,
+			 struct ini_error *reterr)
 {
 	const struct section *section = NULL;
 

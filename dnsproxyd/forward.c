@@ -5,7 +5,8 @@
 
 #include <errno.h>
 
-/* The server for the next send: the sends go round the servers in order, those in service before those that are down. */
+/* The server for the next send: the sends go round the servers in order, those in service before
+ * those that are down. */
 static struct upstream *choose(const struct forward *f)
 {
 	uint64_t now_ms = loop_now_ms(f->group->loop);
@@ -26,7 +27,8 @@ static struct upstream *choose(const struct forward *f)
 	return f->group->upstreams[0];
 }
 
-static void finish(struct forward *f, enum upstream_outcome outcome, const uint8_t *msg, const struct dnsreply *reply)
+static void finish(struct forward *f, enum upstream_outcome outcome, const uint8_t *msg,
+		   const struct dnsreply *reply)
 {
 	timer_stop(&f->deadline);
 	exchange_forget(f->exchange);
@@ -34,7 +36,8 @@ static void finish(struct forward *f, enum upstream_outcome outcome, const uint8
 	f->done(f->arg, outcome, msg, reply);
 }
 
-static void on_exchange(void *arg, enum upstream_outcome outcome, const uint8_t *msg, const struct dnsreply *reply);
+static void on_exchange(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
+			const struct dnsreply *reply);
 
 /* 0 or -ENOMEM. */
 static int send_next(struct forward *f)
@@ -44,10 +47,12 @@ static int send_next(struct forward *f)
 	return f->exchange ? 0 : -ENOMEM;
 }
 
-static void on_exchange(void *arg, enum upstream_outcome outcome, const uint8_t *msg, const struct dnsreply *reply)
+static void on_exchange(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
+			const struct dnsreply *reply)
 {
 	struct forward *f = arg;
-	bool final = outcome == UPSTREAM_ANSWER || outcome == UPSTREAM_OVERLOAD || outcome == UPSTREAM_CANCELLED;
+	bool final = outcome == UPSTREAM_ANSWER || outcome == UPSTREAM_OVERLOAD ||
+		     outcome == UPSTREAM_CANCELLED;
 
 	f->exchange = NULL;
 	f->last = outcome;
@@ -67,11 +72,12 @@ static void on_deadline(struct timer *timer)
 	finish(f, UPSTREAM_TIMEOUT, NULL, NULL);
 }
 
-int forward_start(struct forward *f, const struct forward_group *group, const struct dnsmsg_query *query,
-		  forward_done_fn done, void *arg)
+int forward_start(struct forward *f, const struct forward_group *group,
+		  const struct dnsmsg_query *query, forward_done_fn done, void *arg)
 {
 	*f = (struct forward){ .group = group, .query = query, .done = done, .arg = arg };
-	if (timer_start(&f->deadline, group->loop, loop_now_ms(group->loop) + FORWARD_DEADLINE_MS, on_deadline) < 0) {
+	if (timer_start(&f->deadline, group->loop, loop_now_ms(group->loop) + FORWARD_DEADLINE_MS,
+			on_deadline) < 0) {
 		return -ENOMEM;
 	}
 	if (send_next(f) < 0) {

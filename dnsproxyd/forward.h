@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One question's way through the upstream servers: in their order, those that lately did not answer last; a server that fails
- * is followed by the next. Bounded: at most FORWARD_SENDS_MAX sends (RFC 9520 section 3.1) and FORWARD_DEADLINE_MS in all, so
- * that a client hears from us before it gives up.
+ * One question's way through the upstream servers: in their order, those that lately did not answer
+ * last; a server that fails is followed by the next. Bounded: at most FORWARD_SENDS_MAX sends (RFC
+ * 9520 section 3.1) and FORWARD_DEADLINE_MS in all, so that a client hears from us before it gives
+ * up.
  *
  * Thread: the worker's.
  */
@@ -29,8 +30,10 @@ struct forward_group {
 
 struct forward;
 
-/* outcome is ANSWER; or ERROR with the last refusal (msg and reply as in upstream.h); or why no server could be asked. */
-typedef void (*forward_done_fn)(void *arg, enum upstream_outcome outcome, const uint8_t *msg, const struct dnsreply *reply);
+/* outcome is ANSWER; or ERROR with the last refusal (msg and reply as in upstream.h); or why no
+ * server could be asked. */
+typedef void (*forward_done_fn)(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
+				const struct dnsreply *reply);
 
 /* All-zero before the first start. Embedded by the owner, who keeps query alive as long. */
 struct forward {
@@ -44,9 +47,10 @@ struct forward {
 	enum upstream_outcome last;
 };
 
-/* Begin. done is called once, never from within this call, unless cancelled before. 0 or -ENOMEM. */
-int forward_start(struct forward *forward, const struct forward_group *group, const struct dnsmsg_query *query,
-		  forward_done_fn done, void *arg);
+/* Begin. done is called once, never from within this call, unless cancelled before. 0 or -ENOMEM.
+ */
+int forward_start(struct forward *forward, const struct forward_group *group,
+		  const struct dnsmsg_query *query, forward_done_fn done, void *arg);
 
 /* Harmless when nothing is under way. */
 void forward_cancel(struct forward *forward);

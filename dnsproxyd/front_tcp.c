@@ -18,7 +18,8 @@ enum {
 	LENGTH_BYTES = 2,
 	IN_BYTES = 2048,           /* longest question taken */
 	OPEN_MAX_PER_CLIENT = 128, /* questions waiting; more stay unread in the socket */
-	OUT_MAX_BYTES = 256 * 1024, /* replies waiting for the client to read; more close the connection */
+	OUT_MAX_BYTES =
+		256 * 1024, /* replies waiting for the client to read; more close the connection */
 };
 
 struct tcp_client;
@@ -113,12 +114,15 @@ static void close_client(struct tcp_client *c)
 
 /* --- replies --------------------------------------------------------------------------------- */
 
-/* What the events should be now: read as long as more questions are welcome, write while replies wait. */
+/* What the events should be now: read as long as more questions are welcome, write while replies
+ * wait. */
 static void set_events(struct tcp_client *c)
 {
-	bool read = !c->fin_seen && c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0 && c->front->listener;
+	bool read = !c->fin_seen && c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0 &&
+		    c->front->listener;
 
-	if (watch_modify(&c->watch, (read ? LOOP_READ : 0u) | (c->out_len > 0 ? LOOP_WRITE : 0u)) < 0) {
+	if (watch_modify(&c->watch, (read ? LOOP_READ : 0u) | (c->out_len > 0 ? LOOP_WRITE : 0u)) <
+	    0) {
 		close_client(c);
 	}
 }
@@ -164,7 +168,8 @@ static bool keep_out(struct tcp_client *c, const uint8_t *bytes, size_t len)
 static void send_reply(struct tcp_client *c, const uint8_t *msg, size_t len)
 {
 	const uint8_t prefix[LENGTH_BYTES] = { (uint8_t)(len >> 8), (uint8_t)len };
-	struct iovec iov[2] = { { (void *)(uintptr_t)prefix, LENGTH_BYTES }, { (void *)(uintptr_t)msg, len } };
+	struct iovec iov[2] = { { (void *)(uintptr_t)prefix, LENGTH_BYTES },
+				{ (void *)(uintptr_t)msg, len } };
 	const struct msghdr hdr = { .msg_iov = iov, .msg_iovlen = 2 };
 	size_t sent = 0;
 	size_t prefix_left;
@@ -251,7 +256,8 @@ static void take_message(struct tcp_client *c, const uint8_t *msg, size_t len)
 	size_t reply_len;
 
 	count(c->front, METRIC_queries_tcp, 1);
-	switch (query_try(context, msg, len, false, &draft, context->message, DNSMSG_MAX, &reply_len)) {
+	switch (query_try(context, msg, len, false, &draft, context->message, DNSMSG_MAX,
+			  &reply_len)) {
 	case QUERY_DROPPED:
 		close_client(c);
 		break;
@@ -269,8 +275,8 @@ static void take_messages(struct tcp_client *c)
 {
 	size_t taken = 0;
 
-	while (!c->closed && c->in_len - taken >= LENGTH_BYTES && c->open_count < OPEN_MAX_PER_CLIENT &&
-	       c->out_len == 0) {
+	while (!c->closed && c->in_len - taken >= LENGTH_BYTES &&
+	       c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0) {
 		const uint8_t *p = c->in + taken;
 		size_t len = (size_t)(p[0] << 8 | p[1]);
 
@@ -297,7 +303,8 @@ static void start_idle_timer(struct tcp_client *c)
 {
 	struct query_context *context = c->front->context;
 
-	timer_start(&c->idle, context->loop, loop_now_ms(context->loop) + context->config->limits->tcp_idle_timeout_ms,
+	timer_start(&c->idle, context->loop,
+		    loop_now_ms(context->loop) + context->config->limits->tcp_idle_timeout_ms,
 		    on_idle);
 }
 
@@ -406,8 +413,8 @@ static void on_event(void *arg, enum listener_event event, int error)
 	}
 	count(f, METRIC_accept_paused, 1);
 	if (log_limit_ok(&f->log, loop_now_ms(f->context->loop), &suppressed)) {
-		log_event(LOG_LEVEL_WARNING, "accept-paused", KV_ADDR("address", &f->addr), KV_ERRNO("error", error),
-			  KV_UINT("suppressed", suppressed));
+		log_event(LOG_LEVEL_WARNING, "accept-paused", KV_ADDR("address", &f->addr),
+			  KV_ERRNO("error", error), KV_UINT("suppressed", suppressed));
 	}
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Questions by TCP (RFC 7766): messages with a two-byte length, any number on a connection, answered as the answers come. A
- * client that does not read its replies, asks nothing, or asks too much at once, is held back or closed.
+ * Questions by TCP (RFC 7766): messages with a two-byte length, any number on a connection,
+ * answered as the answers come. A client that does not read its replies, asks nothing, or asks too
+ * much at once, is held back or closed.
  *
  * Thread: the worker's.
  */
@@ -14,7 +15,8 @@
 
 struct front_tcp;
 
-/* Accept on fd (which is owned from now on), bound to `addr`. Returns owned, or NULL with errno; then fd is closed. */
+/* Accept on fd (which is owned from now on), bound to `addr`. Returns owned, or NULL with errno;
+ * then fd is closed. */
 struct front_tcp *front_tcp_new(struct query_context *context, int fd, const struct addr *addr);
 
 /* Who is answered; borrowed until the next call. NULL: nobody. */

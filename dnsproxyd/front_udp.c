@@ -13,12 +13,12 @@
 #include <unistd.h>
 
 enum {
-	BATCH = 32,               /* datagrams a system call */
-	BATCHES_PER_TURN = 8,     /* before others get their turn */
-	QUERY_BYTES = 2048,       /* longest query taken; a real one is under 600 bytes */
+	BATCH = 32,           /* datagrams a system call */
+	BATCHES_PER_TURN = 8, /* before others get their turn */
+	QUERY_BYTES = 2048,   /* longest query taken; a real one is under 600 bytes */
 	REPLY_BYTES = DNSMSG_UDP_MAX,
 	SOCKET_BUFFER_BYTES = 4 << 20, /* the default loses datagrams at some 250 outstanding */
-	CONTROL_BYTES = 64,       /* for one packet info of either family */
+	CONTROL_BYTES = 64,            /* for one packet info of either family */
 };
 
 /* Where a question came from and to; how its reply goes back. */
@@ -74,7 +74,8 @@ static void count(struct front_udp *f, enum dnsproxyd_metric metric, int64_t amo
 
 /* --- replies --------------------------------------------------------------------------------- */
 
-/* Send what is in the outbox. A datagram that the kernel does not take is lost, as any datagram may be. */
+/* Send what is in the outbox. A datagram that the kernel does not take is lost, as any datagram may
+ * be. */
 static void flush(struct front_udp *f)
 {
 	struct outbox *out = &f->out;
@@ -173,7 +174,8 @@ static void on_done(struct query *query, const uint8_t *reply, size_t len)
 	give_query(q);
 }
 
-static void start_query(struct front_udp *f, const struct path *path, const struct query_draft *draft)
+static void start_query(struct front_udp *f, const struct path *path,
+			const struct query_draft *draft)
 {
 	struct udp_query *q = take_query(f);
 	size_t len;
@@ -183,7 +185,8 @@ static void start_query(struct front_udp *f, const struct path *path, const stru
 		return;
 	}
 	q->path = *path;
-	len = query_start(&q->query, f->context, draft, true, on_done, reserve_reply(f), REPLY_BYTES);
+	len = query_start(&q->query, f->context, draft, true, on_done, reserve_reply(f),
+			  REPLY_BYTES);
 	if (len > 0) {
 		commit_reply(f, path, len);
 		give_query(q);
@@ -192,18 +195,21 @@ static void start_query(struct front_udp *f, const struct path *path, const stru
 
 /* --- questions ------------------------------------------------------------------------------- */
 
-static void take_datagram(struct front_udp *f, const struct path *path, const uint8_t *msg, size_t len)
+static void take_datagram(struct front_udp *f, const struct path *path, const uint8_t *msg,
+			  size_t len)
 {
 	struct query_draft draft;
 	size_t reply_len;
 
 	count(f, METRIC_queries_udp, 1);
 	/* Port 0 cannot be answered. */
-	if (addr_port(&path->peer) == 0 || !f->clients || !netset_contains(f->clients, &path->peer)) {
+	if (addr_port(&path->peer) == 0 || !f->clients ||
+	    !netset_contains(f->clients, &path->peer)) {
 		count(f, METRIC_queries_dropped, 1);
 		return;
 	}
-	switch (query_try(f->context, msg, len, true, &draft, reserve_reply(f), REPLY_BYTES, &reply_len)) {
+	switch (query_try(f->context, msg, len, true, &draft, reserve_reply(f), REPLY_BYTES,
+			  &reply_len)) {
 	case QUERY_DROPPED:
 		break;
 	case QUERY_ANSWERED:
@@ -215,8 +221,9 @@ static void take_datagram(struct front_udp *f, const struct path *path, const ui
 	}
 }
 
-/* Turn the received packet info into the one that makes the reply leave from where the question went. The kernel takes
- * ipi_spec_dst for the source and, but for link-local addresses, the route should choose the interface. */
+/* Turn the received packet info into the one that makes the reply leave from where the question
+ * went. The kernel takes ipi_spec_dst for the source and, but for link-local addresses, the route
+ * should choose the interface. */
 static void keep_packet_info(struct path *path, struct msghdr *hdr)
 {
 	struct cmsghdr *c = CMSG_FIRSTHDR(hdr);
@@ -324,8 +331,10 @@ static int set_options(struct front_udp *f, const struct addr *addr)
 	if (setsockopt(f->fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0) {
 		setsockopt(f->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 	}
-	/* Never believe ICMP about the path's MTU: that is how fragments are forged (RFC 9715 section 3.1). */
-	setsockopt(f->fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &omit, sizeof omit);
+	/* Never believe ICMP about the path's MTU: that is how fragments are forged (RFC 9715
+	 * section 3.1). */
+	setsockopt(f->fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
+		   &omit, sizeof omit);
 	f->wildcard = is_wildcard(addr);
 	if (f->wildcard) {
 		r = v6 ? setsockopt(f->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on)

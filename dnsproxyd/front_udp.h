@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Questions by UDP: receives datagrams in batches, answers what the cache knows in the same turn with one system call, the
- * rest when the answers come. A reply leaves from the address that was asked (RFC 2181 section 4), also on a wildcard socket.
+ * Questions by UDP: receives datagrams in batches, answers what the cache knows in the same turn
+ * with one system call, the rest when the answers come. A reply leaves from the address that was
+ * asked (RFC 2181 section 4), also on a wildcard socket.
  *
  * Thread: the worker's.
  */
@@ -14,7 +15,8 @@
 
 struct front_udp;
 
-/* Answer on fd (which is owned from now on), bound to `addr`. Returns owned, or NULL with errno; then fd is closed. */
+/* Answer on fd (which is owned from now on), bound to `addr`. Returns owned, or NULL with errno;
+ * then fd is closed. */
 struct front_udp *front_udp_new(struct query_context *context, int fd, const struct addr *addr);
 
 /* Who is answered; borrowed until the next call. NULL: nobody. */

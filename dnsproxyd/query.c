@@ -36,8 +36,8 @@ static void init_key(struct query_context *c, struct query_draft *draft)
 }
 
 /* From the cache. False on a miss. */
-static bool answer_from_cache(struct query_context *c, struct query_draft *draft, size_t limit, uint8_t *buf, size_t cap,
-			      size_t *ret_len)
+static bool answer_from_cache(struct query_context *c, struct query_draft *draft, size_t limit,
+			      uint8_t *buf, size_t cap, size_t *ret_len)
 {
 	struct cache_result result;
 
@@ -74,15 +74,18 @@ enum query_step query_try(struct query_context *c, const uint8_t *msg, size_t le
 		return QUERY_ANSWERED;
 	}
 	if (q->is_signed) {
-		/* A signature covers the message; we ask with a message of our own (RFC 5625 section 4.5). */
-		static const struct dnsmsg_ede ede = { DNS_EDE_OTHER, "signed queries are not forwarded" };
+		/* A signature covers the message; we ask with a message of our own (RFC 5625
+		 * section 4.5). */
+		static const struct dnsmsg_ede ede = { DNS_EDE_OTHER,
+						       "signed queries are not forwarded" };
 
 		count(c, METRIC_queries_malformed);
 		*ret_len = dnsmsg_error(q, DNS_RCODE_REFUSED, &ede, buf, limit);
 		return QUERY_ANSWERED;
 	}
 	init_key(c, ret_draft);
-	return answer_from_cache(c, ret_draft, limit, buf, cap, ret_len) ? QUERY_ANSWERED : QUERY_PENDING;
+	return answer_from_cache(c, ret_draft, limit, buf, cap, ret_len) ? QUERY_ANSWERED
+									 : QUERY_PENDING;
 }
 
 /* --- upstream -------------------------------------------------------------------------------- */
@@ -103,7 +106,8 @@ static uint32_t seconds(uint64_t ms)
 	return (uint32_t)(ms / 1000);
 }
 
-static void keep(struct query *query, const struct dnsreply *reply, const struct dnsreply_body *body)
+static void keep(struct query *query, const struct dnsreply *reply,
+		 const struct dnsreply_body *body)
 {
 	struct query_context *c = query->context;
 	const struct cache_params *params = c->config->cache;
@@ -128,7 +132,8 @@ static void keep(struct query *query, const struct dnsreply *reply, const struct
 }
 
 /* Make the client's reply of an upstream's; returns its length, 0 when the message is unusable. */
-static size_t reply_with_answer(struct query *query, const uint8_t *msg, const struct dnsreply *reply)
+static size_t reply_with_answer(struct query *query, const uint8_t *msg,
+				const struct dnsreply *reply)
 {
 	struct query_context *c = query->context;
 	const struct dnsmsg_query *q = &query->draft.question;
@@ -138,7 +143,8 @@ static size_t reply_with_answer(struct query *query, const uint8_t *msg, const s
 		return 0;
 	}
 	keep(query, reply, &body);
-	return dnsmsg_answer(c->message, body.len, q, NULL, reply_limit(q, query->is_udp, DNSMSG_MAX));
+	return dnsmsg_answer(c->message, body.len, q, NULL,
+			     reply_limit(q, query->is_udp, DNSMSG_MAX));
 }
 
 static size_t reply_with_failure(struct query *query, enum upstream_outcome outcome, unsigned rcode)
@@ -146,9 +152,9 @@ static size_t reply_with_failure(struct query *query, enum upstream_outcome outc
 	struct query_context *c = query->context;
 	const struct dnsmsg_query *q = &query->draft.question;
 	const struct dnsmsg_ede ede = {
-		.code = outcome == UPSTREAM_MALFORMED ? DNS_EDE_INVALID_DATA :
-			outcome == UPSTREAM_ERROR     ? DNS_EDE_OTHER :
-							DNS_EDE_NO_REACHABLE_AUTHORITY,
+		.code = outcome == UPSTREAM_MALFORMED ? DNS_EDE_INVALID_DATA
+			: outcome == UPSTREAM_ERROR   ? DNS_EDE_OTHER
+						      : DNS_EDE_NO_REACHABLE_AUTHORITY,
 		.text = upstream_outcome_name(outcome),
 	};
 
@@ -156,7 +162,8 @@ static size_t reply_with_failure(struct query *query, enum upstream_outcome outc
 	return dnsmsg_error(q, rcode, &ede, c->message, reply_limit(q, query->is_udp, DNSMSG_MAX));
 }
 
-static void on_forwarded(void *arg, enum upstream_outcome outcome, const uint8_t *msg, const struct dnsreply *reply)
+static void on_forwarded(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
+			 const struct dnsreply *reply)
 {
 	struct query *query = arg;
 	struct query_context *c = query->context;
@@ -169,15 +176,16 @@ static void on_forwarded(void *arg, enum upstream_outcome outcome, const uint8_t
 		}
 	}
 	if (len == 0) {
-		len = reply_with_failure(query, outcome == UPSTREAM_ANSWER ? UPSTREAM_MALFORMED : outcome,
-					 outcome == UPSTREAM_ERROR ? reply->rcode : DNS_RCODE_SERVFAIL);
+		len = reply_with_failure(
+			query, outcome == UPSTREAM_ANSWER ? UPSTREAM_MALFORMED : outcome,
+			outcome == UPSTREAM_ERROR ? reply->rcode : DNS_RCODE_SERVFAIL);
 	}
 	close_query(query);
 	query->done(query, c->message, len);
 }
 
-size_t query_start(struct query *query, struct query_context *c, const struct query_draft *draft, bool is_udp,
-		   query_done_fn done, uint8_t *buf, size_t cap)
+size_t query_start(struct query *query, struct query_context *c, const struct query_draft *draft,
+		   bool is_udp, query_done_fn done, uint8_t *buf, size_t cap)
 {
 	static const struct dnsmsg_ede overload = { DNS_EDE_OTHER, "too many open queries" };
 	bool full = c->open_count >= c->config->limits->max_outstanding;
@@ -186,7 +194,8 @@ size_t query_start(struct query *query, struct query_context *c, const struct qu
 	query->done = done;
 	query->draft = *draft;
 	query->is_udp = is_udp;
-	if (full || forward_start(&query->forward, &c->group, &query->draft.question, on_forwarded, query) < 0) {
+	if (full || forward_start(&query->forward, &c->group, &query->draft.question, on_forwarded,
+				  query) < 0) {
 		count(c, METRIC_queries_overload);
 		return dnsmsg_error(&draft->question, DNS_RCODE_SERVFAIL, &overload, buf,
 				    reply_limit(&draft->question, is_udp, cap));

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The life of a client's question: parse, look into the cache, else ask upstream, keep the answer, reply. Knows nothing of
- * sockets: the fronts bring messages and take replies.
+ * The life of a client's question: parse, look into the cache, else ask upstream, keep the answer,
+ * reply. Knows nothing of sockets: the fronts bring messages and take replies.
  *
- * Two steps, so that a cache hit costs no memory: query_try() answers from what is at hand, and only when it cannot does the
- * front set up a struct query of its own and call query_start().
+ * Two steps, so that a cache hit costs no memory: query_try() answers from what is at hand, and
+ * only when it cannot does the front set up a struct query of its own and call query_start().
  *
  * Thread: the worker's.
  */
@@ -43,14 +43,16 @@ enum query_step {
 	QUERY_PENDING,  /* go on with query_start(); the draft is filled */
 };
 
-/* Answer at once if possible. The reply goes to buf (at least DNSMSG_UDP_MIN bytes) and is at most cap bytes, and for UDP at
- * most what the client takes. */
-enum query_step query_try(struct query_context *context, const uint8_t *msg, size_t len, bool is_udp,
-			  struct query_draft *ret_draft, uint8_t *buf, size_t cap, size_t *ret_len);
+/* Answer at once if possible. The reply goes to buf (at least DNSMSG_UDP_MIN bytes) and is at most
+ * cap bytes, and for UDP at most what the client takes. */
+enum query_step query_try(struct query_context *context, const uint8_t *msg, size_t len,
+			  bool is_udp, struct query_draft *ret_draft, uint8_t *buf, size_t cap,
+			  size_t *ret_len);
 
 struct query;
 
-/* The reply, valid during the call; the query has ended and may be freed. Called once, never from within query_start(). */
+/* The reply, valid during the call; the query has ended and may be freed. Called once, never from
+ * within query_start(). */
 typedef void (*query_done_fn)(struct query *query, const uint8_t *reply, size_t len);
 
 /* An open question; embedded by the front, which owns it. */
@@ -62,10 +64,11 @@ struct query {
 	struct forward forward;
 };
 
-/* Ask upstream. When that cannot even begin (too many are open), the reply is written to buf and its length returned, and
- * the query has ended; otherwise 0. */
-size_t query_start(struct query *query, struct query_context *context, const struct query_draft *draft, bool is_udp,
-		   query_done_fn done, uint8_t *buf, size_t cap);
+/* Ask upstream. When that cannot even begin (too many are open), the reply is written to buf and
+ * its length returned, and the query has ended; otherwise 0. */
+size_t query_start(struct query *query, struct query_context *context,
+		   const struct query_draft *draft, bool is_udp, query_done_fn done, uint8_t *buf,
+		   size_t cap);
 
 /* The client is gone; done is not called. */
 void query_cancel(struct query *query);

@@ -17,8 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The upstream servers of one configuration, as one worker sees them. After a reload the old ones stay until they have no
- * open query any more. */
+/* The upstream servers of one configuration, as one worker sees them. After a reload the old ones
+ * stay until they have no open query any more. */
 struct group {
 	struct upstream *upstreams[CONFIG_SERVERS_MAX];
 	struct addr servers[CONFIG_SERVERS_MAX];
@@ -43,8 +43,9 @@ static void *open_port(struct port *port, int fd)
 {
 	struct server *server = port->owner;
 
-	return port->want.type == SOCK_STREAM ? (void *)front_tcp_new(&server->context, fd, &port->want.addr)
-					      : (void *)front_udp_new(&server->context, fd, &port->want.addr);
+	return port->want.type == SOCK_STREAM
+		       ? (void *)front_tcp_new(&server->context, fd, &port->want.addr)
+		       : (void *)front_udp_new(&server->context, fd, &port->want.addr);
 }
 
 static void close_port(struct port *port)
@@ -62,7 +63,8 @@ static const struct ports_ops ports_ops = { .open = open_port, .close = close_po
 static void set_clients(struct server *server)
 {
 	for (const struct port *port = server->ports.first; port; port = port->next) {
-		const struct listen_config *listen = config_find_listen(server->context.config, &port->want.addr);
+		const struct listen_config *listen =
+			config_find_listen(server->context.config, &port->want.addr);
 		const struct netset *clients = listen ? &listen->params->clients : NULL;
 
 		if (port->want.type == SOCK_STREAM) {
@@ -75,7 +77,8 @@ static void set_clients(struct server *server)
 
 static int update_ports(struct server *server)
 {
-	int r = ports_update(&server->ports, service_sockets(server->service), server->worker->index);
+	int r = ports_update(&server->ports, service_sockets(server->service),
+			     server->worker->index);
 
 	set_clients(server);
 	return r;
@@ -96,8 +99,9 @@ static int group_init(struct group *group, struct server *server, const struct c
 {
 	*group = (struct group){ .timeout_ms = config->timeout_ms };
 	for (size_t i = 0; i < config->server_count; i++) {
-		struct upstream *u = upstream_new(server->context.loop, server->context.metrics, &config->servers[i],
-						  config->timeout_ms, (uint32_t)config->limits->max_outstanding);
+		struct upstream *u = upstream_new(server->context.loop, server->context.metrics,
+						  &config->servers[i], config->timeout_ms,
+						  (uint32_t)config->limits->max_outstanding);
 
 		if (!u) {
 			int saved = errno;
@@ -122,7 +126,8 @@ static bool group_fits(const struct group *group, const struct config *config)
 	return group->count == config->server_count && group->timeout_ms == config->timeout_ms;
 }
 
-/* Ask the servers of this configuration from now on. Queries that wait for the old ones end with a failure. */
+/* Ask the servers of this configuration from now on. Queries that wait for the old ones end with a
+ * failure. */
 static int update_group(struct server *server, const struct config *config)
 {
 	struct group old = server->group;
@@ -163,7 +168,8 @@ static void worker_end(struct worker *worker)
 	worker->state = NULL;
 }
 
-static int worker_begin(struct service *service, struct worker *worker, void *state, const void *config)
+static int worker_begin(struct service *service, struct worker *worker, void *state,
+			const void *config)
 {
 	struct server *server = calloc(1, sizeof *server);
 	int r;
@@ -261,8 +267,10 @@ static void *state_new(const void *arg)
 	struct crypto_key key;
 
 	if (config->server_count == 0) {
-		log_event(LOG_LEVEL_WARNING, "no-upstream",
-			  KV_TEXT("why", "no server is configured and /etc/resolv.conf names none but us"));
+		log_event(
+			LOG_LEVEL_WARNING, "no-upstream",
+			KV_TEXT("why",
+				"no server is configured and /etc/resolv.conf names none but us"));
 	}
 	for (size_t i = 0; i < config->server_count; i++) {
 		log_event(LOG_LEVEL_NOTICE, "upstream", KV_ADDR("server", &config->servers[i]));
@@ -288,7 +296,8 @@ static void config_drop(void *config)
 
 static struct service_settings settings_of(const void *arg)
 {
-	static const enum log_level levels[] = { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_INFO,
+	static const enum log_level levels[] = { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING,
+						 LOG_LEVEL_NOTICE, LOG_LEVEL_INFO,
 						 LOG_LEVEL_DEBUG };
 	const struct config *config = arg;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * dnsproxyd as a service: what its workers share (the cache), and what each of them holds (fronts, upstream servers, open
- * queries). Plugs into common/service.h.
+ * dnsproxyd as a service: what its workers share (the cache), and what each of them holds (fronts,
+ * upstream servers, open queries). Plugs into common/service.h.
  */
 #ifndef DNSPROXYD_SERVER_H
 #define DNSPROXYD_SERVER_H

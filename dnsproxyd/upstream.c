@@ -12,8 +12,8 @@
 #include <string.h>
 
 enum {
-	NO_EDNS_MS = 300000,     /* how long "this server cannot do EDNS" is believed */
-	DOWN_FIRST_MS = 1000,    /* out of service after the second failure in a row, then doubling */
+	NO_EDNS_MS = 300000,  /* how long "this server cannot do EDNS" is believed */
+	DOWN_FIRST_MS = 1000, /* out of service after the second failure in a row, then doubling */
 	DOWN_MAX_MS = 30000,
 	DOWN_AFTER_FAILURES = 2,
 	ID_WORDS = 65536 / 64,
@@ -27,7 +27,7 @@ struct upstream {
 	struct ares_io *io;
 	uint64_t no_edns_until_ms;
 	uint64_t down_until_ms;
-	unsigned failures; /* in a row */
+	unsigned failures;           /* in a row */
 	uint64_t ids_used[ID_WORDS]; /* ids of open exchanges */
 };
 
@@ -65,7 +65,8 @@ static void count(struct upstream *u, enum dnsproxyd_metric metric)
 
 /* --- ids ------------------------------------------------------------------------------------- */
 
-/* A random id that no open exchange of this server has (RFC 5452 section 9.2). False when that many are open. */
+/* A random id that no open exchange of this server has (RFC 5452 section 9.2). False when that many
+ * are open. */
 static bool take_id(struct upstream *u, uint16_t *ret_id)
 {
 	for (int i = 0; i < ID_TRIES; i++) {
@@ -150,7 +151,8 @@ static void count_outcome(struct upstream *u, enum upstream_outcome outcome)
 
 /* --- exchanges ------------------------------------------------------------------------------- */
 
-static void finish(struct exchange *e, enum upstream_outcome outcome, const uint8_t *msg, const struct dnsreply *reply)
+static void finish(struct exchange *e, enum upstream_outcome outcome, const uint8_t *msg,
+		   const struct dnsreply *reply)
 {
 	if (e->done) {
 		e->done(e->arg, outcome, msg, reply);
@@ -172,7 +174,8 @@ static bool is_refusal(const struct dnsreply *reply)
 
 static void send_exchange(struct exchange *e, const struct dnsmsg_query *query);
 
-/* The server choked on our OPT record (RFC 6891 section 7): once more without. The question is rebuilt from what was sent. */
+/* The server choked on our OPT record (RFC 6891 section 7): once more without. The question is
+ * rebuilt from what was sent. */
 static void ask_without_edns(struct exchange *e)
 {
 	struct upstream *u = e->upstream;
@@ -187,20 +190,24 @@ static void ask_without_edns(struct exchange *e)
 	send_exchange(e, &query);
 }
 
-static bool is_about_edns(const struct exchange *e, enum dnsreply_status status, const struct dnsreply *reply)
+static bool is_about_edns(const struct exchange *e, enum dnsreply_status status,
+			  const struct dnsreply *reply)
 {
 	bool complains = reply->rcode == DNS_RCODE_FORMERR || reply->rcode == DNS_RCODE_NOTIMP;
 
-	return e->with_edns && complains && (status == DNSREPLY_BARE || (status == DNSREPLY_OK && !reply->has_opt));
+	return e->with_edns && complains &&
+	       (status == DNSREPLY_BARE || (status == DNSREPLY_OK && !reply->has_opt));
 }
 
 static void take_answer(struct exchange *e, const uint8_t *msg, size_t len)
 {
 	struct dnsreply reply;
-	enum dnsreply_status status = dnsreply_check(msg, len, e->id, e->question, e->question_len, &reply);
+	enum dnsreply_status status =
+		dnsreply_check(msg, len, e->id, e->question, e->question_len, &reply);
 	enum upstream_outcome outcome = UPSTREAM_MALFORMED;
 
-	if ((status == DNSREPLY_OK || status == DNSREPLY_BARE) && is_about_edns(e, status, &reply)) {
+	if ((status == DNSREPLY_OK || status == DNSREPLY_BARE) &&
+	    is_about_edns(e, status, &reply)) {
 		ask_without_edns(e);
 		return;
 	}
@@ -208,7 +215,8 @@ static void take_answer(struct exchange *e, const uint8_t *msg, size_t len)
 		outcome = is_refusal(&reply) ? UPSTREAM_ERROR : UPSTREAM_ANSWER;
 	}
 	count_outcome(e->upstream, outcome);
-	finish(e, outcome, outcome == UPSTREAM_MALFORMED ? NULL : msg, outcome == UPSTREAM_MALFORMED ? NULL : &reply);
+	finish(e, outcome, outcome == UPSTREAM_MALFORMED ? NULL : msg,
+	       outcome == UPSTREAM_MALFORMED ? NULL : &reply);
 }
 
 static void on_early(struct task *task)
@@ -218,7 +226,8 @@ static void on_early(struct task *task)
 	finish(e, e->early_outcome, NULL, NULL);
 }
 
-static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answer, size_t len, bool via_tcp)
+static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answer, size_t len,
+		      bool via_tcp)
 {
 	struct exchange *e = arg;
 	struct upstream *u = e->upstream;
@@ -232,10 +241,10 @@ static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answ
 		take_answer(e, answer, len);
 		return;
 	}
-	outcome = status == ARES_IO_TIMEOUT   ? UPSTREAM_TIMEOUT :
-		  status == ARES_IO_REFUSED   ? UPSTREAM_OVERLOAD :
-		  status == ARES_IO_CANCELLED ? UPSTREAM_CANCELLED :
-						UPSTREAM_UNREACHABLE;
+	outcome = status == ARES_IO_TIMEOUT     ? UPSTREAM_TIMEOUT
+		  : status == ARES_IO_REFUSED   ? UPSTREAM_OVERLOAD
+		  : status == ARES_IO_CANCELLED ? UPSTREAM_CANCELLED
+						: UPSTREAM_UNREACHABLE;
 	count_outcome(u, outcome);
 	if (e->sending) {
 		e->early_outcome = outcome;
@@ -263,7 +272,8 @@ static void send_exchange(struct exchange *e, const struct dnsmsg_query *query)
 	e->sending = false;
 }
 
-struct exchange *upstream_ask(struct upstream *u, const struct dnsmsg_query *query, upstream_done_fn done, void *arg)
+struct exchange *upstream_ask(struct upstream *u, const struct dnsmsg_query *query,
+			      upstream_done_fn done, void *arg)
 {
 	struct exchange *e = calloc(1, sizeof *e);
 
@@ -293,8 +303,8 @@ void exchange_forget(struct exchange *e)
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-struct upstream *upstream_new(struct loop *loop, struct metrics *metrics, const struct addr *server, uint32_t timeout_ms,
-			      uint32_t max_open)
+struct upstream *upstream_new(struct loop *loop, struct metrics *metrics, const struct addr *server,
+			      uint32_t timeout_ms, uint32_t max_open)
 {
 	const struct ares_io_config config = {
 		.loop = loop,

@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What an unknown user's password is compared with: a hash of random bytes with the cost of those that socksd-passwd makes. */
-static const char dummy_hash[] =
-	"$argon2id$v=19$m=19456,t=2,p=1$cJz9Zb0r0oEYsRkXhB1aTg$0mX1hXb6kJ8f3mTt3S0V7yqQ1f7o2cJbq9m4m0s8d2E";
+/* What an unknown user's password is compared with: a hash of random bytes with the cost of those
+ * that socksd-passwd makes. */
+static const char dummy_hash[] = "$argon2id$v=19$m=19456,t=2,p=1$cJz9Zb0r0oEYsRkXhB1aTg$"
+				 "0mX1hXb6kJ8f3mTt3S0V7yqQ1f7o2cJbq9m4m0s8d2E";
 
 struct auth {
 	struct helper_job job;

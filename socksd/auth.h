@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Checks a user name and password on the helper pool, so that no loop waits for a hash. An unknown user costs the same work
- * as a wrong password.
+ * Checks a user name and password on the helper pool, so that no loop waits for a hash. An unknown
+ * user costs the same work as a wrong password.
  *
  * Thread: the worker's. The password is copied and wiped when the check is over.
  */
@@ -17,11 +17,12 @@
 
 struct auth;
 
-/* Called once, never from within auth_start(), unless the check is cancelled before; the check is gone after it. */
+/* Called once, never from within auth_start(), unless the check is cancelled before; the check is
+ * gone after it. */
 typedef void (*auth_done_fn)(void *arg, bool ok);
 
-/* Begin. Everything is copied. Returns a handle that is valid until done is called, or NULL with errno: EAGAIN when too many
- * checks are waiting, ENOMEM. */
+/* Begin. Everything is copied. Returns a handle that is valid until done is called, or NULL with
+ * errno: EAGAIN when too many checks are waiting, ENOMEM. */
 struct auth *auth_start(struct helpers *helpers, struct loop *loop, const struct users *users,
 			const struct socks5_credentials *credentials, auth_done_fn done, void *arg);
 

@@ -31,7 +31,8 @@ static const struct section_row sections[] = {
 	SECTION_ROW("log", struct log_params, log_rows, "What is logged."),
 	SECTION_ROW("limits", struct limits_params, limits_rows, "What clients can use up."),
 	SECTION_ROW("dns", struct dns_params, dns_rows, "How names are resolved."),
-	SECTION_ROW_NAMED("listen", struct listen_params, listen_rows, listen_builtin, "Where clients connect to."),
+	SECTION_ROW_NAMED("listen", struct listen_params, listen_rows, listen_builtin,
+			  "Where clients connect to."),
 };
 
 const struct params_schema config_schema = { sections, ARRAY_SIZE(sections) };
@@ -42,17 +43,18 @@ static int check_listen(const struct section *section, struct ini_error *reterr)
 	const struct listen_params *p = section->values;
 
 	if (p->addresses.count == 0) {
-		params_fail(reterr, section, offsetof(struct listen_params, addresses), "address = IP:PORT",
-			    "[listen %s] has no address", section->name);
+		params_fail(reterr, section, offsetof(struct listen_params, addresses),
+			    "address = IP:PORT", "[listen %s] has no address", section->name);
 		return -1;
 	}
 	if (p->auth == LISTEN_AUTH_PASSWORD && !p->users_file) {
-		params_fail(reterr, section, offsetof(struct listen_params, auth), "users = FILE beside it",
-			    "auth = password without a users file");
+		params_fail(reterr, section, offsetof(struct listen_params, auth),
+			    "users = FILE beside it", "auth = password without a users file");
 		return -1;
 	}
 	if (p->auth == LISTEN_AUTH_NONE && p->users_file) {
-		params_fail(reterr, section, offsetof(struct listen_params, users_file), "auth = password beside it",
+		params_fail(reterr, section, offsetof(struct listen_params, users_file),
+			    "auth = password beside it",
 			    "a users file that auth = none would ignore");
 		return -1;
 	}
@@ -80,7 +82,8 @@ static bool listens_on(const struct config *config, const struct addr *a, const 
 	return false;
 }
 
-static int check_unique(const struct config *config, const struct section *section, struct ini_error *reterr)
+static int check_unique(const struct config *config, const struct section *section,
+			struct ini_error *reterr)
 {
 	const struct listen_params *p = section->values;
 
@@ -89,15 +92,16 @@ static int check_unique(const struct config *config, const struct section *secti
 			char text[ADDR_TEXT_MAX];
 
 			addr_format(&p->addresses.items[i], text, sizeof text);
-			params_fail(reterr, section, offsetof(struct listen_params, addresses), "each address once",
-				    "address %s is given twice", text);
+			params_fail(reterr, section, offsetof(struct listen_params, addresses),
+				    "each address once", "address %s is given twice", text);
 			return -1;
 		}
 	}
 	return 0;
 }
 
-static int add_listen(struct config *config, const struct section *section, struct ini_error *reterr)
+static int add_listen(struct config *config, const struct section *section,
+		      struct ini_error *reterr)
 {
 	struct listen_config *listen = &config->listens[config->listen_count++];
 

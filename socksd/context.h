@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the sessions of one worker share. Made and kept current by server.c; sessions only read it, but for the counters and
- * the list. Thread: the worker's.
+ * What the sessions of one worker share. Made and kept current by server.c; sessions only read it,
+ * but for the counters and the list. Thread: the worker's.
  */
 #ifndef SOCKSD_CONTEXT_H
 #define SOCKSD_CONTEXT_H

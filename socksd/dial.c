@@ -173,7 +173,8 @@ static void on_attempt(struct watch *watch, uint32_t events)
 	if (error == 0 && getsockname(watch->fd, &local.sa, &len) < 0) {
 		error = errno;
 	}
-	/* With nobody listening, a connection to one's own ephemeral port can meet itself (RFC 9293 section 3.5). */
+	/* With nobody listening, a connection to one's own ephemeral port can meet itself (RFC 9293
+	 * section 3.5). */
 	if (error == 0 && addr_equal(&local, &a->addr)) {
 		error = ECONNREFUSED;
 	}
@@ -266,11 +267,12 @@ static void start_next(struct dial *d)
 		a->addr = addr;
 		error = connect_to(a);
 		if (error == 0) {
-			timer_start(&d->next_timer, d->config.loop, loop_now_ms(d->config.loop) + STAGGER_MS,
-				    on_next_timer);
+			timer_start(&d->next_timer, d->config.loop,
+				    loop_now_ms(d->config.loop) + STAGGER_MS, on_next_timer);
 			return;
 		}
-		note_failure(d, socks5_reply_from_errno(error), socks5_reply_name(socks5_reply_from_errno(error)));
+		note_failure(d, socks5_reply_from_errno(error),
+			     socks5_reply_name(socks5_reply_from_errno(error)));
 	}
 	if (a) {
 		go_on(d);
@@ -291,7 +293,8 @@ static void add_candidate(struct dial *d, const struct addr *addr)
 }
 
 /* An answer has come, for one family or both. */
-static void on_lookup(void *arg, enum ares_io_status status, const struct ares_io_address *addresses, size_t count)
+static void on_lookup(void *arg, enum ares_io_status status,
+		      const struct ares_io_address *addresses, size_t count)
 {
 	struct dial *d = arg;
 	bool only_ipv4;
@@ -314,8 +317,8 @@ static void on_lookup(void *arg, enum ares_io_status status, const struct ares_i
 		return; /* the timer or a failure gets to the new ones */
 	}
 	if (only_ipv4) {
-		timer_start(&d->next_timer, d->config.loop, loop_now_ms(d->config.loop) + RESOLUTION_DELAY_MS,
-			    on_next_timer);
+		timer_start(&d->next_timer, d->config.loop,
+			    loop_now_ms(d->config.loop) + RESOLUTION_DELAY_MS, on_next_timer);
 	} else {
 		go_on(d);
 	}
@@ -346,8 +349,8 @@ static void on_start(struct task *task)
 	}
 }
 
-struct dial *dial_start(const struct dial_config *config, const struct socks5_target *target, dial_done_fn done,
-			void *arg)
+struct dial *dial_start(const struct dial_config *config, const struct socks5_target *target,
+			dial_done_fn done, void *arg)
 {
 	struct dial *d = calloc(1, sizeof *d);
 

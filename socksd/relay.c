@@ -52,7 +52,8 @@ static int hold(struct relay_flow *flow, const uint8_t *bytes, size_t len)
 	return 0;
 }
 
-/* The receiver of flow `from` is gone. What it sent before is still in our socket: pass that back first, then the reset. */
+/* The receiver of flow `from` is gone. What it sent before is still in our socket: pass that back
+ * first, then the reset. */
 static void receiver_gone(struct relay *r, int from)
 {
 	struct relay_side *receiver = &r->side[other(from)];
@@ -68,7 +69,8 @@ static void receiver_gone(struct relay *r, int from)
 	loop_run_task(r->loop, &r->more, r->more.fn);
 }
 
-/* Send; returns how many bytes were taken, 0 with `writable` cleared when none, -1 when the receiver is gone. */
+/* Send; returns how many bytes were taken, 0 with `writable` cleared when none, -1 when the
+ * receiver is gone. */
 static ssize_t send_some(struct relay *r, int from, const uint8_t *bytes, size_t len)
 {
 	struct relay_side *receiver = &r->side[other(from)];
@@ -125,7 +127,8 @@ static size_t read_some(struct relay *r, int from)
 		n = recv(sender->watch.fd, r->scratch, r->scratch_bytes, 0);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0) {
-		/* A short read has emptied the socket; epoll(7) promises an event for what comes later. */
+		/* A short read has emptied the socket; epoll(7) promises an event for what comes
+		 * later. */
 		sender->readable = (size_t)n == r->scratch_bytes || sender->fin_seen;
 		return (size_t)n;
 	}
@@ -189,7 +192,8 @@ static void pump(struct relay *r, int from)
 			finish(r, from);
 			return;
 		}
-		if (!r->side[from].readable || !r->side[other(from)].writable || !move_some(r, from)) {
+		if (!r->side[from].readable || !r->side[other(from)].writable ||
+		    !move_some(r, from)) {
 			return;
 		}
 	}
@@ -248,7 +252,8 @@ void relay_start(struct relay *r, relay_end_fn on_end)
 	r->side[RELAY_TARGET].writable = true;
 	r->moved_ms = loop_now_ms(r->loop);
 	r->more.fn = on_more;
-	if (r->flow[RELAY_CLIENT].held || r->side[RELAY_CLIENT].readable || r->side[RELAY_TARGET].readable) {
+	if (r->flow[RELAY_CLIENT].held || r->side[RELAY_CLIENT].readable ||
+	    r->side[RELAY_TARGET].readable) {
 		loop_run_task(r->loop, &r->more, on_more);
 	}
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Copies bytes between two TCP sockets, faithfully: nothing is read that cannot be passed on (back-pressure), a FIN is passed
- * on when all bytes before it are (half-close, RFC 9293 section 3.6), a reset is passed on as a reset, so that a cut transfer
- * never looks complete.
+ * Copies bytes between two TCP sockets, faithfully: nothing is read that cannot be passed on
+ * (back-pressure), a FIN is passed on when all bytes before it are (half-close, RFC 9293
+ * section 3.6), a reset is passed on as a reset, so that a cut transfer never looks complete.
  *
- * Bytes go through a scratch buffer that all relays of a worker share; a relay owns memory only for what a socket refused to
- * take. Both sockets are watched edge-triggered, once; each direction touches only the socket that is ready.
+ * Bytes go through a scratch buffer that all relays of a worker share; a relay owns memory only for
+ * what a socket refused to take. Both sockets are watched edge-triggered, once; each direction
+ * touches only the socket that is ready.
  *
- * Thread: the worker's. Ownership: the relay owns both descriptors, through its watches, from relay_start() to relay_done().
+ * Thread: the worker's. Ownership: the relay owns both descriptors, through its watches, from
+ * relay_start() to relay_done().
  */
 #ifndef SOCKSD_RELAY_H
 #define SOCKSD_RELAY_H
@@ -45,9 +47,9 @@ struct relay_flow {
 	uint8_t *held; /* what the receiver refused, or NULL */
 	size_t held_len;
 	size_t held_offset;
-	bool ended;    /* the sender's FIN was read */
-	bool finished; /* and has been passed on */
-	bool broken;   /* the receiver takes no more; what it sent is still passed back */
+	bool ended;     /* the sender's FIN was read */
+	bool finished;  /* and has been passed on */
+	bool broken;    /* the receiver takes no more; what it sent is still passed back */
 	uint64_t bytes; /* passed on */
 };
 
@@ -61,24 +63,26 @@ struct relay {
 	relay_end_fn on_end;
 	struct relay_side side[2];
 	struct relay_flow flow[2];
-	struct task more; /* goes on with a transfer after others had their turn */
-	bool ending;      /* on_end has been called */
+	struct task more;  /* goes on with a transfer after others had their turn */
+	bool ending;       /* on_end has been called */
 	uint64_t moved_ms; /* when bytes last moved */
 };
 
-/* Begin. The caller has started side[0].watch and side[1].watch with RELAY_EVENTS and set `readable` and `fin_seen` of a side
- * where it has seen such events; it sets loop, scratch, scratch_bytes. on_end is called once, never from within this call,
- * and has to call relay_done(). */
+/* Begin. The caller has started side[0].watch and side[1].watch with RELAY_EVENTS and set
+ * `readable` and `fin_seen` of a side where it has seen such events; it sets loop, scratch,
+ * scratch_bytes. on_end is called once, never from within this call, and has to call relay_done().
+ */
 void relay_start(struct relay *relay, relay_end_fn on_end);
 
-/* Bytes that the caller has read from the client beyond the handshake: they go to the target first. Copies them; before
- * relay_start(). 0 or -ENOMEM. */
+/* Bytes that the caller has read from the client beyond the handshake: they go to the target first.
+ * Copies them; before relay_start(). 0 or -ENOMEM. */
 int relay_early_data(struct relay *relay, const uint8_t *bytes, size_t len);
 
 /* Whether one side has sent FIN and the other has not. */
 bool relay_half_closed(const struct relay *relay);
 
-/* Close both sockets, a side marked in `reset` (1 << side) with RST; free what is held. No upcall. */
+/* Close both sockets, a side marked in `reset` (1 << side) with RST; free what is held. No upcall.
+ */
 void relay_done(struct relay *relay, unsigned reset);
 
 #endif

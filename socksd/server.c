@@ -50,8 +50,8 @@ static void count(struct server *server, enum socksd_metric metric)
 	metrics_add(server->worker->metrics, metric, 1);
 }
 
-static void log_limited(struct log_limit *limit, struct server *server, const char *event, const char *why,
-			const struct addr *client)
+static void log_limited(struct log_limit *limit, struct server *server, const char *event,
+			const char *why, const struct addr *client)
 {
 	uint32_t suppressed;
 
@@ -77,7 +77,8 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 {
 	struct port *port = arg;
 	struct server *server = port->owner;
-	const struct listen_config *listen = config_find_listen(server->context.config, &port->want.addr);
+	const struct listen_config *listen =
+		config_find_listen(server->context.config, &port->want.addr);
 
 	count(server, METRIC_sessions_accepted);
 	if (!listen || !netset_contains(&listen->params->clients, peer)) {
@@ -116,7 +117,8 @@ static void on_listener_event(void *arg, enum listener_event event, int error)
 		return;
 	}
 	if (log_limit_ok(&server->accept_log, loop_now_ms(server->context.loop), &suppressed)) {
-		log_event(LOG_LEVEL_WARNING, event == LISTENER_PAUSED ? "accept-paused" : "accept-shed",
+		log_event(LOG_LEVEL_WARNING,
+			  event == LISTENER_PAUSED ? "accept-paused" : "accept-shed",
 			  KV_ADDR("address", &port->want.addr), KV_ERRNO("error", error),
 			  KV_UINT("suppressed", suppressed));
 	}
@@ -124,7 +126,8 @@ static void on_listener_event(void *arg, enum listener_event event, int error)
 
 static void *open_port(struct port *port, int fd)
 {
-	static const struct listener_ops ops = { .on_accept = on_accept, .on_event = on_listener_event };
+	static const struct listener_ops ops = { .on_accept = on_accept,
+						 .on_event = on_listener_event };
 	const struct server *server = port->owner;
 
 	return listener_start(server->context.loop, fd, &ops, port);
@@ -175,7 +178,8 @@ static int list_own_addresses(struct server *server)
 
 static int update_ports(struct server *server)
 {
-	int r = ports_update(&server->ports, service_sockets(server->service), server->worker->index);
+	int r = ports_update(&server->ports, service_sockets(server->service),
+			     server->worker->index);
 	int r_own = list_own_addresses(server);
 
 	return r < 0 ? r : r_own;
@@ -203,7 +207,8 @@ static size_t list_resolver_servers(const struct config *config, struct addr ser
 	return count_servers;
 }
 
-static bool same_servers(const struct server *server, const struct addr *servers, size_t count_servers)
+static bool same_servers(const struct server *server, const struct addr *servers,
+			 size_t count_servers)
 {
 	if (count_servers != server->resolver_server_count) {
 		return false;
@@ -216,7 +221,8 @@ static bool same_servers(const struct server *server, const struct addr *servers
 	return true;
 }
 
-/* Make the resolver one that asks the right servers; lookups that the old one has open fail. 0 or -errno. */
+/* Make the resolver one that asks the right servers; lookups that the old one has open fail. 0 or
+ * -errno. */
 static int update_resolver(struct server *server, const struct config *config)
 {
 	struct addr servers[RESOLVERS_MAX];
@@ -258,7 +264,8 @@ static void worker_end(struct worker *worker)
 	worker->state = NULL;
 }
 
-static int worker_begin(struct service *service, struct worker *worker, void *state, const void *config)
+static int worker_begin(struct service *service, struct worker *worker, void *state,
+			const void *config)
 {
 	struct server *server = calloc(1, sizeof *server);
 	int r;
@@ -368,7 +375,8 @@ static void config_drop(void *config)
 
 static struct service_settings settings_of(const void *arg)
 {
-	static const enum log_level levels[] = { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_INFO,
+	static const enum log_level levels[] = { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING,
+						 LOG_LEVEL_NOTICE, LOG_LEVEL_INFO,
 						 LOG_LEVEL_DEBUG };
 	const struct config *config = arg;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * socksd as a service: what its workers share, and what each of them holds (listeners, resolver, sessions). Plugs into
- * common/service.h.
+ * socksd as a service: what its workers share, and what each of them holds (listeners, resolver,
+ * sessions). Plugs into common/service.h.
  */
 #ifndef SOCKSD_SERVER_H
 #define SOCKSD_SERVER_H

@@ -58,14 +58,14 @@ struct session {
 		SESSION_ENDED,
 	} state;
 	struct timer deadline;
-	struct relay relay; /* its client side is watched from the start */
-	struct handshake *handshake; /* NULL from RELAY on */
+	struct relay relay;                  /* its client side is watched from the start */
+	struct handshake *handshake;         /* NULL from RELAY on */
 	enum session_end_reason refused_for; /* LINGER */
 	size_t lingered_bytes;
 	/* for the log */
 	uint8_t *user; /* NULL: none; any bytes */
 	uint8_t user_len;
-	char *target; /* NULL: none named */
+	char *target;    /* NULL: none named */
 	const char *why; /* static token, or NULL */
 	struct deferred deferred;
 };
@@ -81,7 +81,8 @@ static enum progress on_auth(struct session *s);
 static enum progress on_request(struct session *s);
 static enum progress on_linger(struct session *s);
 
-/* The life of a session. `handler` looks at bytes from the client; without one they wait in the socket. */
+/* The life of a session. `handler` looks at bytes from the client; without one they wait in the
+ * socket. */
 static const struct session_row {
 	const char *name;
 	enum progress (*handler)(struct session *s);
@@ -110,7 +111,8 @@ static void count(struct session *s, enum socksd_metric metric, int64_t amount)
 
 /* --- states and deadlines -------------------------------------------------------------------- */
 
-/* When the state that begins now has lasted too long. The handshake has one deadline from accept on. */
+/* When the state that begins now has lasted too long. The handshake has one deadline from accept
+ * on. */
 static uint64_t deadline_of(const struct session *s, enum session_state state)
 {
 	const struct limits_params *limits = s->context->config->limits;
@@ -132,7 +134,8 @@ static uint64_t deadline_of(const struct session *s, enum session_state state)
 static int session_enter(struct session *s, enum session_state state)
 {
 	log_event(LOG_LEVEL_DEBUG, "session-state", KV_ADDR("client", &s->client),
-		  KV_TEXT("from", session_table[s->state].name), KV_TEXT("to", session_table[state].name));
+		  KV_TEXT("from", session_table[s->state].name),
+		  KV_TEXT("to", session_table[state].name));
 	s->state = state;
 	return timer_start(&s->deadline, s->context->loop, deadline_of(s, state), on_deadline);
 }
@@ -203,11 +206,14 @@ static void log_end(struct session *s, enum session_end_reason reason)
 {
 	uint64_t duration_ms = loop_now_ms(s->context->loop) - s->accepted_ms;
 
-	log_event(LOG_LEVEL_INFO, "session-end", KV_ADDR("client", &s->client),
-		  KV_BYTES("user", s->user ? (const void *)s->user : "-", s->user ? s->user_len : 1),
-		  KV_TEXT("destination", s->target), KV_UINT("bytes_up", s->relay.flow[RELAY_CLIENT].bytes),
-		  KV_UINT("bytes_down", s->relay.flow[RELAY_TARGET].bytes), KV_UINT("duration_ms", duration_ms),
-		  KV_TEXT("end", session_end_name(reason)), KV_TEXT("why", s->why));
+	log_event(
+		LOG_LEVEL_INFO, "session-end", KV_ADDR("client", &s->client),
+		KV_BYTES("user", s->user ? (const void *)s->user : "-", s->user ? s->user_len : 1),
+		KV_TEXT("destination", s->target),
+		KV_UINT("bytes_up", s->relay.flow[RELAY_CLIENT].bytes),
+		KV_UINT("bytes_down", s->relay.flow[RELAY_TARGET].bytes),
+		KV_UINT("duration_ms", duration_ms), KV_TEXT("end", session_end_name(reason)),
+		KV_TEXT("why", s->why));
 }
 
 static void free_handshake(struct session *s)
@@ -265,7 +271,8 @@ static void session_end(struct session *s, enum session_end_reason reason)
 
 /* --- answers --------------------------------------------------------------------------------- */
 
-/* A few bytes to the client. They always fit: nothing else has been sent. False when the session has ended. */
+/* A few bytes to the client. They always fit: nothing else has been sent. False when the session
+ * has ended. */
 static bool answer(struct session *s, const void *bytes, size_t len)
 {
 	ssize_t n = send(client_side(s)->watch.fd, bytes, len, MSG_NOSIGNAL);
@@ -277,9 +284,10 @@ static bool answer(struct session *s, const void *bytes, size_t len)
 	return true;
 }
 
-/* Answer, then wait for the client to read it: closing with unread bytes in the socket would send a reset, which can destroy
- * the answer on its way. */
-static enum progress refuse(struct session *s, const void *bytes, size_t len, enum session_end_reason reason)
+/* Answer, then wait for the client to read it: closing with unread bytes in the socket would send a
+ * reset, which can destroy the answer on its way. */
+static enum progress refuse(struct session *s, const void *bytes, size_t len,
+			    enum session_end_reason reason)
 {
 	if (len == 0) {
 		session_end(s, reason);
@@ -306,7 +314,8 @@ static enum progress refuse_fault(struct session *s, enum socks5_fault fault)
 	return refuse(s, bytes, len, SESSION_END_INVALID);
 }
 
-static enum progress refuse_request(struct session *s, enum socks5_reply reply, enum session_end_reason reason)
+static enum progress refuse_request(struct session *s, enum socks5_reply reply,
+				    enum session_end_reason reason)
 {
 	uint8_t bytes[SOCKS5_REPLY_MAX];
 	size_t len = socks5_encode_reply(reply, NULL, bytes);
@@ -354,7 +363,8 @@ static void start_relay(struct session *s)
 {
 	struct handshake *h = s->handshake;
 
-	if (relay_early_data(&s->relay, h->in, h->in_len) < 0 || session_enter(s, SESSION_RELAY) < 0) {
+	if (relay_early_data(&s->relay, h->in, h->in_len) < 0 ||
+	    session_enter(s, SESSION_RELAY) < 0) {
 		session_end(s, SESSION_END_NO_MEMORY);
 		return;
 	}
@@ -369,7 +379,8 @@ static uint64_t idle_limit_ms(const struct session *s)
 {
 	const struct limits_params *limits = s->context->config->limits;
 
-	if (relay_half_closed(&s->relay) && limits->half_close_timeout_ms < limits->idle_timeout_ms) {
+	if (relay_half_closed(&s->relay) &&
+	    limits->half_close_timeout_ms < limits->idle_timeout_ms) {
 		return limits->half_close_timeout_ms;
 	}
 	return limits->idle_timeout_ms;
@@ -434,7 +445,8 @@ static void on_dial_done(void *arg, const struct dial_result *result)
 	s->why = result->why;
 	if (result->reply == SOCKS5_SUCCEEDED) {
 		on_connected(s, result);
-	} else if (refuse_request(s, result->reply, denied ? SESSION_END_DENIED : SESSION_END_UNREACHABLE) ==
+	} else if (refuse_request(s, result->reply,
+				  denied ? SESSION_END_DENIED : SESSION_END_UNREACHABLE) ==
 		   PROGRESS_NEXT) {
 		advance(s);
 	}
@@ -442,9 +454,9 @@ static void on_dial_done(void *arg, const struct dial_result *result)
 
 static enum progress start_dial(struct session *s)
 {
-	static const int families[] = {
-		[DNS_FAMILY_ANY] = AF_UNSPEC, [DNS_FAMILY_IPV4] = AF_INET, [DNS_FAMILY_IPV6] = AF_INET6
-	};
+	static const int families[] = { [DNS_FAMILY_ANY] = AF_UNSPEC,
+					[DNS_FAMILY_IPV4] = AF_INET,
+					[DNS_FAMILY_IPV6] = AF_INET6 };
 	const struct dial_config config = {
 		.loop = s->context->loop,
 		.resolver = s->context->resolver,
@@ -495,9 +507,9 @@ static enum progress on_greeting(struct session *s)
 		break;
 	}
 	consume(h, consumed);
-	method = socks5_method_choose(&greeting, h->listen->params->auth == LISTEN_AUTH_PASSWORD ?
-							 SOCKS5_AUTH_REQUIRED :
-							 SOCKS5_AUTH_NONE);
+	method = socks5_method_choose(&greeting, h->listen->params->auth == LISTEN_AUTH_PASSWORD
+							 ? SOCKS5_AUTH_REQUIRED
+							 : SOCKS5_AUTH_NONE);
 	socks5_encode_method(method, bytes);
 	if (method == SOCKS5_METHOD_UNACCEPTABLE) {
 		s->why = "no_method";
@@ -506,7 +518,8 @@ static enum progress on_greeting(struct session *s)
 	if (!answer(s, bytes, sizeof bytes)) {
 		return PROGRESS_WAIT;
 	}
-	return enter_handshake_state(s, method == SOCKS5_METHOD_PASSWORD ? SESSION_AUTH : SESSION_REQUEST);
+	return enter_handshake_state(s, method == SOCKS5_METHOD_PASSWORD ? SESSION_AUTH
+									 : SESSION_REQUEST);
 }
 
 static enum progress refuse_auth(struct session *s, enum session_end_reason reason)
@@ -533,7 +546,9 @@ static void on_verified(void *arg, bool ok)
 	} else {
 		count(s, METRIC_auth_ok, 1);
 		socks5_encode_auth(true, bytes);
-		progress = answer(s, bytes, sizeof bytes) ? enter_handshake_state(s, SESSION_REQUEST) : PROGRESS_WAIT;
+		progress = answer(s, bytes, sizeof bytes)
+				   ? enter_handshake_state(s, SESSION_REQUEST)
+				   : PROGRESS_WAIT;
 	}
 	if (progress == PROGRESS_NEXT) {
 		advance(s);
@@ -565,7 +580,8 @@ static enum progress on_auth(struct session *s)
 		break;
 	}
 	note_user(s, &credentials);
-	h->auth = auth_start(s->context->helpers, s->context->loop, h->listen->users, &credentials, on_verified, s);
+	h->auth = auth_start(s->context->helpers, s->context->loop, h->listen->users, &credentials,
+			     on_verified, s);
 	consume(h, consumed);
 	if (!h->auth) {
 		return refuse_auth(s, SESSION_END_AUTH_OVERLOAD);
@@ -650,7 +666,8 @@ static void advance(struct session *s)
 		if (progress == PROGRESS_NEXT) {
 			continue;
 		}
-		if (s->state == SESSION_ENDED || s->state == SESSION_LINGER || !session_table[s->state].handler) {
+		if (s->state == SESSION_ENDED || s->state == SESSION_LINGER ||
+		    !session_table[s->state].handler) {
 			return;
 		}
 		if (!fill(s) || s->handshake->in_len == had) {
@@ -727,12 +744,13 @@ static struct session *new_session(struct context *context, const struct addr *c
 	return s;
 }
 
-int session_start(struct context *context, int fd, const struct addr *client, const struct listen_config *listen,
-		  const struct addr *listener)
+int session_start(struct context *context, int fd, const struct addr *client,
+		  const struct listen_config *listen, const struct addr *listener)
 {
 	const int on = 1;
 	struct session *s = new_session(context, client);
-	int r = s ? watch_start(&s->relay.side[RELAY_CLIENT].watch, context->loop, fd, RELAY_EVENTS, on_client)
+	int r = s ? watch_start(&s->relay.side[RELAY_CLIENT].watch, context->loop, fd, RELAY_EVENTS,
+				on_client)
 		  : -ENOMEM;
 
 	if (r < 0) {

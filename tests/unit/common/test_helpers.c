@@ -8,7 +8,9 @@
 #include <pthread.h>
 #include <semaphore.h>
 
-enum { JOBS = 100 };
+enum {
+	JOBS = 100
+};
 
 struct counted {
 	struct helper_job job;
@@ -48,8 +50,11 @@ START_TEST(test_every_job_is_run_and_done_once)
 	int cancelled = 0;
 
 	for (int i = 0; i < JOBS; i++) {
-		jobs[i] = (struct counted){ .submitter = pthread_self(), .done = &done, .cancelled = &cancelled };
-		ck_assert_int_eq(helpers_submit(h, &jobs[i].job, loop, counted_run, counted_done), 0);
+		jobs[i] = (struct counted){ .submitter = pthread_self(),
+					    .done = &done,
+					    .cancelled = &cancelled };
+		ck_assert_int_eq(helpers_submit(h, &jobs[i].job, loop, counted_run, counted_done),
+				 0);
 	}
 	while (done < JOBS) {
 		loop_turn(loop, 1000);
@@ -74,9 +79,10 @@ START_TEST(test_full_queue_refuses_and_the_end_cancels)
 	for (int i = 0; i < 10; i++) {
 		int r;
 
-		jobs[i] = (struct counted){
-			.submitter = pthread_self(), .gate = &gate, .done = &done, .cancelled = &cancelled
-		};
+		jobs[i] = (struct counted){ .submitter = pthread_self(),
+					    .gate = &gate,
+					    .done = &done,
+					    .cancelled = &cancelled };
 		r = helpers_submit(h, &jobs[i].job, loop, counted_run, counted_done);
 		ck_assert(r == 0 || r == -EAGAIN);
 		accepted += r == 0;
@@ -99,4 +105,5 @@ START_TEST(test_full_queue_refuses_and_the_end_cancels)
 }
 END_TEST
 
-SUITE_MAIN("helpers", test_every_job_is_run_and_done_once, test_full_queue_refuses_and_the_end_cancels)
+SUITE_MAIN("helpers", test_every_job_is_run_and_done_once,
+	   test_full_queue_refuses_and_the_end_cancels)

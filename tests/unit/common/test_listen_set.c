@@ -23,7 +23,8 @@ static struct addr free_address(void)
 START_TEST(test_set_keeps_adds_and_drops)
 {
 	struct listen_set set = { .workers = 2 };
-	struct listen_want first[2] = { { free_address(), SOCK_STREAM }, { free_address(), SOCK_DGRAM } };
+	struct listen_want first[2] = { { free_address(), SOCK_STREAM },
+					{ free_address(), SOCK_DGRAM } };
 	struct listen_want second[2] = { first[1], { free_address(), SOCK_STREAM } };
 	struct addr bad;
 	int taken;
@@ -48,7 +49,8 @@ END_TEST
 START_TEST(test_set_is_unchanged_when_an_address_is_taken)
 {
 	struct listen_set set = { .workers = 2 };
-	struct listen_want wants[3] = { { free_address(), SOCK_STREAM }, { free_address(), SOCK_STREAM } };
+	struct listen_want wants[3] = { { free_address(), SOCK_STREAM },
+					{ free_address(), SOCK_STREAM } };
 	struct addr bad;
 	int other;
 
@@ -65,4 +67,5 @@ START_TEST(test_set_is_unchanged_when_an_address_is_taken)
 }
 END_TEST
 
-SUITE_MAIN("listen_set", test_set_keeps_adds_and_drops, test_set_is_unchanged_when_an_address_is_taken)
+SUITE_MAIN("listen_set", test_set_keeps_adds_and_drops,
+	   test_set_is_unchanged_when_an_address_is_taken)

@@ -175,5 +175,6 @@ START_TEST(test_an_address_that_comes_later_can_be_bound)
 }
 END_TEST
 
-SUITE_MAIN("listener", test_pause_leaves_clients_in_the_queue, test_running_out_of_descriptors_pauses_and_recovers,
-	   test_probe_finds_another_daemon, test_an_address_that_comes_later_can_be_bound)
+SUITE_MAIN("listener", test_pause_leaves_clients_in_the_queue,
+	   test_running_out_of_descriptors_pauses_and_recovers, test_probe_finds_another_daemon,
+	   test_an_address_that_comes_later_can_be_bound)

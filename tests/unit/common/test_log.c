@@ -13,17 +13,24 @@ START_TEST(test_fields)
 	char line[512];
 	struct addr a;
 	const struct log_field fields[] = {
-		KV_TEXT("plain", "a-b.c:1"),	 KV_TEXT("none", NULL),	       KV_TEXT("empty", ""),
-		KV_TEXT("blank", "two words"),	 KV_BYTES("raw", "a\0b\n\"\\\xff", 7), KV_UINT("u", UINT64_MAX),
-		KV_INT("i", -1),		 KV_ADDR("to", &a),	       KV_IP("from", &a),
+		KV_TEXT("plain", "a-b.c:1"),
+		KV_TEXT("none", NULL),
+		KV_TEXT("empty", ""),
+		KV_TEXT("blank", "two words"),
+		KV_BYTES("raw", "a\0b\n\"\\\xff", 7),
+		KV_UINT("u", UINT64_MAX),
+		KV_INT("i", -1),
+		KV_ADDR("to", &a),
+		KV_IP("from", &a),
 		KV_ERRNO("error", ECONNREFUSED),
 	};
 
 	ck_assert_int_eq(addr_parse("[2001:db8::1]:443", 0, &a), 0);
 	log_format(line, sizeof line, "event", fields, ARRAY_SIZE(fields));
-	ck_assert_str_eq(line, "event plain=a-b.c:1 none=- empty=\"\" blank=\"two words\" "
-			       "raw=\"a\\x00b\\x0a\\\"\\\\\\xff\" u=18446744073709551615 i=-1 "
-			       "to=[2001:db8::1]:443 from=2001:db8::1 error=\"Connection refused\"");
+	ck_assert_str_eq(line,
+			 "event plain=a-b.c:1 none=- empty=\"\" blank=\"two words\" "
+			 "raw=\"a\\x00b\\x0a\\\"\\\\\\xff\" u=18446744073709551615 i=-1 "
+			 "to=[2001:db8::1]:443 from=2001:db8::1 error=\"Connection refused\"");
 }
 END_TEST
 
@@ -47,7 +54,8 @@ END_TEST
 START_TEST(test_a_long_line_is_cut)
 {
 	char line[32];
-	const struct log_field fields[] = { KV_TEXT("k", "0123456789012345678901234567890123456789") };
+	const struct log_field fields[] = { KV_TEXT("k",
+						    "0123456789012345678901234567890123456789") };
 
 	ck_assert_uint_eq(log_format(line, sizeof line, "event", fields, 1), 31);
 	ck_assert_str_eq(line, "event k=01234567890123456789012");
@@ -71,4 +79,5 @@ START_TEST(test_limit)
 }
 END_TEST
 
-SUITE_MAIN("log", test_fields, test_no_peer_can_forge_a_field_or_a_line, test_a_long_line_is_cut, test_limit)
+SUITE_MAIN("log", test_fields, test_no_peer_can_forge_a_field_or_a_line, test_a_long_line_is_cut,
+	   test_limit)

@@ -26,7 +26,9 @@ static void on_alarm(struct timer *timer)
 
 START_TEST(test_timers_fire_in_order)
 {
-	enum { COUNT = 500 };
+	enum {
+		COUNT = 500
+	};
 	struct loop *loop = loop_new();
 	struct alarm alarms[COUNT] = { 0 };
 	int order[COUNT];
@@ -38,7 +40,9 @@ START_TEST(test_timers_fire_in_order)
 		int due = i % 2 ? i : COUNT - 2 - i;
 
 		alarms[i] = (struct alarm){ .order = order, .next = &next, .id = due };
-		ck_assert_int_eq(timer_start(&alarms[i].timer, loop, start + (uint64_t)due / 10, on_alarm), 0);
+		ck_assert_int_eq(
+			timer_start(&alarms[i].timer, loop, start + (uint64_t)due / 10, on_alarm),
+			0);
 	}
 	/* Move one to the end, stop another. */
 	ck_assert_int_eq(timer_start(&alarms[1].timer, loop, start + 100, on_alarm), 0);
@@ -107,7 +111,8 @@ START_TEST(test_stopped_watch_is_not_called)
 
 	for (int i = 0; i < 2; i++) {
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]), 0);
-		ck_assert_int_eq(watch_start(&ends[i].watch, loop, pairs[i][0], LOOP_READ, on_end), 0);
+		ck_assert_int_eq(watch_start(&ends[i].watch, loop, pairs[i][0], LOOP_READ, on_end),
+				 0);
 		ck_assert_int_eq(write(pairs[i][1], "x", 1), 1);
 	}
 	loop_turn(loop, 1000);
@@ -128,7 +133,8 @@ static void on_restart(struct watch *watch, uint32_t events)
 
 	(void)events;
 	e->calls++;
-	/* The other watch begins a new life on its descriptor; what was fetched belongs to the old one. */
+	/* The other watch begins a new life on its descriptor; what was fetched belongs to the old
+	 * one. */
 	if (watch_active(&e->other->watch)) {
 		watch_stop(&e->other->watch);
 		watch_start(&e->other->watch, loop, e->other->watch.fd, LOOP_READ, on_restart);
@@ -143,7 +149,8 @@ START_TEST(test_restarted_watch_gets_no_old_event)
 
 	for (int i = 0; i < 2; i++) {
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]), 0);
-		ck_assert_int_eq(watch_start(&ends[i].watch, loop, pairs[i][0], LOOP_READ, on_restart), 0);
+		ck_assert_int_eq(
+			watch_start(&ends[i].watch, loop, pairs[i][0], LOOP_READ, on_restart), 0);
 		ck_assert_int_eq(write(pairs[i][1], "x", 1), 1);
 	}
 	loop_turn(loop, 1000);
@@ -207,7 +214,9 @@ END_TEST
 
 /* --- posts ----------------------------------------------------------------------------------- */
 
-enum { POSTS = 1000 };
+enum {
+	POSTS = 1000
+};
 
 struct sender {
 	struct loop *loop;
@@ -256,6 +265,6 @@ START_TEST(test_posts_from_another_thread_keep_their_order)
 }
 END_TEST
 
-SUITE_MAIN("loop", test_timers_fire_in_order, test_timer_for_now_waits_a_turn, test_stopped_watch_is_not_called,
-	   test_restarted_watch_gets_no_old_event, test_task_queued_by_a_task_waits_a_turn,
-	   test_posts_from_another_thread_keep_their_order)
+SUITE_MAIN("loop", test_timers_fire_in_order, test_timer_for_now_waits_a_turn,
+	   test_stopped_watch_is_not_called, test_restarted_watch_gets_no_old_event,
+	   test_task_queued_by_a_task_waits_a_turn, test_posts_from_another_thread_keep_their_order)

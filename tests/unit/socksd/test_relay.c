@@ -68,8 +68,12 @@ static void set_up(struct fixture *f)
 	f->relay.scratch_bytes = sizeof f->scratch;
 	tcp_pair(&client, &f->client);
 	tcp_pair(&target, &f->target);
-	ck_assert_int_eq(watch_start(&f->relay.side[RELAY_CLIENT].watch, f->loop, client, RELAY_EVENTS, NULL), 0);
-	ck_assert_int_eq(watch_start(&f->relay.side[RELAY_TARGET].watch, f->loop, target, RELAY_EVENTS, NULL), 0);
+	ck_assert_int_eq(watch_start(&f->relay.side[RELAY_CLIENT].watch, f->loop, client,
+				     RELAY_EVENTS, NULL),
+			 0);
+	ck_assert_int_eq(watch_start(&f->relay.side[RELAY_TARGET].watch, f->loop, target,
+				     RELAY_EVENTS, NULL),
+			 0);
 	relay_start(&f->relay, on_end);
 }
 
@@ -177,7 +181,8 @@ START_TEST(test_reset_is_passed_on)
 		reset_close(side == RELAY_CLIENT ? &f.client : &f.target);
 		expect_end(&f, side == RELAY_CLIENT ? f.target : f.client, -ECONNRESET);
 		ck_assert_int_eq(f.ends, 1);
-		ck_assert_int_eq(f.outcome, side == RELAY_CLIENT ? RELAY_CLIENT_RESET : RELAY_TARGET_RESET);
+		ck_assert_int_eq(f.outcome,
+				 side == RELAY_CLIENT ? RELAY_CLIENT_RESET : RELAY_TARGET_RESET);
 		tear_down(&f);
 	}
 }
@@ -219,7 +224,9 @@ END_TEST
 
 START_TEST(test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost)
 {
-	enum { TOTAL = 32 << 20 };
+	enum {
+		TOTAL = 32 << 20
+	};
 	struct fixture f;
 	uint8_t block[65536];
 	size_t sent = 0;
@@ -264,6 +271,7 @@ START_TEST(test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost)
 }
 END_TEST
 
-SUITE_MAIN("relay", test_bytes_go_both_ways_and_are_counted, test_half_close_keeps_the_other_way_open,
-	   test_reset_is_passed_on, test_what_came_before_a_broken_write_is_passed_back, test_early_data_comes_first,
+SUITE_MAIN("relay", test_bytes_go_both_ways_and_are_counted,
+	   test_half_close_keeps_the_other_way_open, test_reset_is_passed_on,
+	   test_what_came_before_a_broken_write_is_passed_back, test_early_data_comes_first,
 	   test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost)
