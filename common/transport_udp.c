@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: ISC */
+#include "common/transport.h"
+
+#include "common/asked.h"
+#include "common/container.h"
+#include "common/crypto.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	MESSAGE_MAX = 65535,
+	PORT_MIN = 10000, /* ports below are left to services of this machine */
+	PORT_TRIES = 8,   /* ports in use before the kernel chooses one */
+	PORTS_DRAWN =
+		128, /* random numbers fetched at a time: one system call for so many queries */
+	RECV_PER_EVENT =
+		16, /* datagrams a flooded socket may take before the others get their turn */
+	SPARE_FLIGHTS_MAX = 256,
+};
+
+/* One message on its way: its socket, and what was asked. */
+struct flight {
+	struct watch watch;
+	struct udp *udp;
+	struct flight *next; /* sent later; or the next spare one */
+	struct flight *prev;
+	uint64_t due_ms;
+	int fd;
+	struct asked asked;
+};
+
+struct udp {
+	struct transport transport;
+	struct transport_config config;
+	const struct transport_user *user_ops;
+	void *user;
+	struct deferred deferred;
+
+	/* All wait equally long, so the order of sending is the order of expiry and one timer does
+	 * for all. */
+	struct timer timer;
+	struct flight *oldest;
+	struct flight *newest;
+	uint32_t open_count;
+	struct flight *spare;
+	uint32_t spare_count;
+
+	uint16_t ports[PORTS_DRAWN]; /* random numbers; the first port_count are unused */
+	uint32_t port_count;
+
+	uint8_t inbox[MESSAGE_MAX];
+};
+
+static struct udp *udp_of(struct transport *transport)
+{
+	return container_of(transport, struct udp, transport);
+}
+
+/* --- sockets --------------------------------------------------------------------------------- */
+
+/* Uniform over [PORT_MIN, 65535]: whatever lies below is drawn again. */
+static uint16_t udp_draw_port(struct udp *udp)
+{
+	uint16_t port;
+
+	do {
+		if (udp->port_count == 0) {
+			crypto_random(udp->ports, sizeof udp->ports);
+			udp->port_count = PORTS_DRAWN;
+		}
+		port = udp->ports[--udp->port_count];
+	} while (port < PORT_MIN);
+	return port;
+}
+
+/* Bind to a random port. When all that were drawn are taken the kernel picks one at connect(). */
+static int udp_bind(struct udp *udp, int fd)
+{
+	struct addr local = { .sa.sa_family = udp->config.server.sa.sa_family };
+
+	for (unsigned i = 0; i < PORT_TRIES; i++) {
+		addr_set_port(&local, udp_draw_port(udp));
+		if (bind(fd, &local.sa, addr_len(&local)) == 0) {
+			return 0;
+		}
+		if (errno != EADDRINUSE && errno != EACCES) {
+			return -errno;
+		}
+	}
+	return 0;
+}
+
+/* A connected socket that has sent the message, or -errno. */
+static int udp_socket_send(struct udp *udp, const uint8_t *msg, size_t len)
+{
+	const struct addr *server = &udp->config.server;
+	int fd = socket(server->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (fd < 0) {
+		return -errno;
+	}
+	r = udp_bind(udp, fd);
+	if (r == 0 && (connect(fd, &server->sa, addr_len(server)) < 0 ||
+		       send(fd, msg, len, MSG_NOSIGNAL) < 0)) {
+		r = -errno;
+	}
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+/* --- flights --------------------------------------------------------------------------------- */
+
+static struct flight *flight_new(struct udp *udp)
+{
+	struct flight *flight = udp->spare;
+
+	if (flight) {
+		udp->spare = flight->next;
+		udp->spare_count--;
+		return flight;
+	}
+	flight = calloc(1, sizeof *flight);
+	if (flight) {
+		flight->udp = udp;
+	}
+	return flight;
+}
+
+static void flight_recycle(struct flight *flight)
+{
+	struct udp *udp = flight->udp;
+
+	if (udp->spare_count >= SPARE_FLIGHTS_MAX) {
+		free(flight);
+		return;
+	}
+	flight->next = udp->spare;
+	udp->spare = flight;
+	udp->spare_count++;
+}
+
+static void flight_land(struct flight *flight)
+{
+	struct udp *udp = flight->udp;
+
+	/* Closing the only descriptor of a socket takes it off the epoll set too, so the watch is
+	 * just marked as stopped, which saves the system call of watch_stop(). */
+	flight->watch.loop = NULL;
+	close(flight->fd);
+	*(flight->prev ? &flight->prev->next : &udp->oldest) = flight->next;
+	*(flight->next ? &flight->next->prev : &udp->newest) = flight->prev;
+	udp->open_count--;
+}
+
+/* Pass on what came if it answers; the flight is over then. */
+static bool flight_take_answer(struct flight *flight, size_t len)
+{
+	struct udp *udp = flight->udp;
+	uint8_t restored[ASKED_RESTORED_MAX];
+	const uint8_t *msg = udp->inbox;
+
+	switch (asked_fit(&flight->asked, udp->inbox, len)) {
+	case ASKED_OTHER:
+		udp->transport.dropped_count++;
+		return false;
+	case ASKED_BARE:
+		len = asked_restore(&flight->asked, udp->inbox, len, restored);
+		msg = restored;
+		break;
+	case ASKED_ANSWERED:
+		break;
+	}
+	flight_land(flight);
+	flight_recycle(flight);
+	udp->user_ops->on_message(udp->user, msg, len);
+	return true;
+}
+
+static void flight_fail(struct flight *flight, int error)
+{
+	struct udp *udp = flight->udp;
+	const struct asked asked =
+		flight->asked; /* the flight may be in the air again during the upcall */
+
+	flight_land(flight);
+	flight_recycle(flight);
+	udp->user_ops->on_failed(udp->user, asked.bytes, asked.len, error);
+}
+
+static void flight_on_ready(struct watch *watch, uint32_t events)
+{
+	struct flight *flight = container_of(watch, struct flight, watch);
+	struct udp *udp = flight->udp;
+	int error = 0;
+
+	(void)events;
+	for (unsigned i = 0; i < RECV_PER_EVENT; i++) {
+		ssize_t n = recv(flight->fd, udp->inbox, sizeof udp->inbox, 0);
+
+		if (n >= 0) {
+			if (flight_take_answer(flight, (size_t)n)) {
+				return;
+			}
+		} else if (errno == EAGAIN || (error && errno != EINTR)) {
+			break;
+		} else if (errno != EINTR) {
+			error = errno; /* an ICMP error; the answer may be queued behind it */
+		}
+	}
+	if (error) {
+		flight_fail(flight, error);
+	}
+}
+
+static void udp_on_timer(struct timer *timer)
+{
+	struct udp *udp = container_of(timer, struct udp, timer);
+	uint64_t now_ms = loop_now_ms(udp->config.loop);
+
+	while (udp->oldest && udp->oldest->due_ms <= now_ms) {
+		struct flight *flight = udp->oldest;
+
+		flight_land(flight);
+		flight_recycle(flight);
+	}
+	if (udp->oldest) {
+		/* It cannot fail: this timer has just left its place in the heap. */
+		timer_start(timer, udp->config.loop, udp->oldest->due_ms, udp_on_timer);
+	}
+}
+
+/* --- the interface --------------------------------------------------------------------------- */
+
+static struct transport *udp_open(const struct transport_config *config,
+				  const struct transport_user *user_ops, void *user)
+{
+	struct udp *udp = malloc(sizeof *udp);
+
+	if (!udp) {
+		return NULL;
+	}
+	/* All but the inbox, whose pages then stay untouched until a message is that long. */
+	memset(udp, 0, offsetof(struct udp, inbox));
+	udp->transport.ops = &transport_udp;
+	udp->config = *config;
+	udp->user_ops = user_ops;
+	udp->user = user;
+	return &udp->transport;
+}
+
+static int udp_depart(struct udp *udp, struct flight *flight, const uint8_t *msg, size_t len)
+{
+	struct loop *loop = udp->config.loop;
+	int r = asked_set(&flight->asked, msg, len);
+
+	flight->due_ms = loop_now_ms(loop) + udp->config.timeout_ms;
+	if (r < 0) {
+		return r;
+	}
+	if (!timer_active(&udp->timer) &&
+	    timer_start(&udp->timer, loop, flight->due_ms, udp_on_timer) < 0) {
+		return -ENOMEM;
+	}
+	flight->fd = udp_socket_send(udp, msg, len);
+	if (flight->fd < 0) {
+		return flight->fd;
+	}
+	r = watch_start(&flight->watch, loop, flight->fd, LOOP_READ, flight_on_ready);
+	if (r < 0) {
+		close(flight->fd);
+	}
+	return r;
+}
+
+static int udp_send(struct transport *transport, const uint8_t *msg, size_t len)
+{
+	struct udp *udp = udp_of(transport);
+	struct flight *flight;
+	int r;
+
+	if (udp->open_count >= udp->config.max_open) {
+		return -ENOBUFS;
+	}
+	flight = flight_new(udp);
+	if (!flight) {
+		return -ENOMEM;
+	}
+	r = udp_depart(udp, flight, msg, len);
+	if (r < 0) {
+		flight_recycle(flight);
+		return r;
+	}
+	flight->prev = udp->newest;
+	flight->next = NULL;
+	*(udp->newest ? &udp->newest->next : &udp->oldest) = flight;
+	udp->newest = flight;
+	udp->open_count++;
+	return 0;
+}
+
+static void udp_free(struct deferred *deferred)
+{
+	struct udp *udp = container_of(deferred, struct udp, deferred);
+
+	while (udp->spare) {
+		struct flight *flight = udp->spare;
+
+		udp->spare = flight->next;
+		free(flight);
+	}
+	free(udp);
+}
+
+/* The flights live on until the end of the turn: events for them may be fetched already. */
+static void udp_close(struct transport *transport)
+{
+	struct udp *udp = udp_of(transport);
+
+	while (udp->oldest) {
+		struct flight *flight = udp->oldest;
+
+		flight_land(flight);
+		flight->next = udp->spare;
+		udp->spare = flight;
+	}
+	timer_stop(&udp->timer);
+	loop_free_later(udp->config.loop, &udp->deferred, udp_free);
+}
+
+const struct transport_ops transport_udp = {
+	.name = "udp",
+	.socket_type = SOCK_DGRAM,
+	.open = udp_open,
+	.send = udp_send,
+	.close = udp_close,
+};
