@@ -55,7 +55,7 @@ BAD_FOR_BOTH = (
     ("a key of another section", "[server]\nlevel = info\n", 2, ["level"]),
     ("a key before any section", "workers = 2\n", 1, ["workers"]),
     ("a duplicate key", "[server]\nworkers = 1\n; between\nworkers = 1\n", 4, ["workers"]),
-    ("a duplicate key in a section opened twice", "[log]\nlevel = info\n[server]\n[log]\nlevel = info\n", 5, ["level"]),
+    ("a section opened twice", "[log]\nlevel = info\n[server]\n[log]\nlevel = info\n", 4, ["log"]),
     ("a number that is none", "[server]\nworkers = many\n", 2, ["many"]),
     ("a negative number", "[server]\nworkers = -1\n", 2, ["-1"]),
     ("a number with something behind it", "[server]\nworkers = 2 two\n", 2, []),
@@ -80,7 +80,7 @@ BAD_FOR_BOTH = (
     ("an empty item in a list", "[listen a]\naddress = 127.0.0.1:1080,,127.0.0.1:1081\n", 2, []),
     ("a network that is none", "[listen a]\naddress = 127.0.0.1:1080\nclients = 10.0.0.0/33\n", 3, ["10.0.0.0/33"]),
     ("a line of 5,000 bytes", "[server]\n; fine\nuser = " + "x" * 5000 + "\n", 3, []),
-    ("a comment of 5,000 bytes, then an error", ";" + "x" * 5000 + "\n[server]\nworkers = 0x2\n", 1, []),
+    ("an error behind a comment of 5,000 bytes", ";" + "x" * 5000 + "\n[server]\nworkers = 0x2\n", 3, ["0x2"]),
     ("NUL in a value", "[server]\nuser = no\0body\n", 2, []),
     ("NUL in a comment", "[server]\n; no\0body\nworkers = 1\n", 2, []),
     ("an indented line that would continue the last", "[listen a]\naddress = 127.0.0.1:1080\n  127.0.0.1:1081\n", 3, []),
@@ -117,8 +117,8 @@ BAD_FOR_DNSPROXYD = (
     ("a minimum over the maximum", "[cache]\nmin-ttl = 1h\nmax-ttl = 1m\n", None, ["min-ttl"]),
     ("an upstream that is a name", "[upstream default]\nserver = dns.example\n", 2, ["dns.example"]),
     ("an upstream with a port over 65535", "[upstream default]\nserver = 127.0.0.1:70000\n", 2, ["70000"]),
-    ("an upstream without a server", "[upstream default]\ntimeout = 1s\n", None, ["server"]),
-    ("socksd's section", "[limits]\nmax-sessions = 5\n", 1, ["limits"]),
+    ("socksd's section", "[dns]\nfamily = ipv4\n", 1, ["dns"]),
+    ("socksd's limit", "[limits]\nmax-sessions = 5\n", 2, ["max-sessions"]),
     ("socksd's key", "[listen a]\naddress = 127.0.0.1:53\nauth = none\n", 3, ["auth"]),
 )
 
@@ -289,14 +289,16 @@ negative-max-ttl = 30m
 
 def check_good(program):
     path = harness.temporary_file(f"good-{program}.conf", GOOD[program])
-    for arguments in (["-t", "-c", path], ["-t", "-c", path, "-o", "server.workers=3"], ["-t", "-c", "/dev/null"]):
+    empty = harness.temporary_file("empty.conf")
+    for arguments in (["-t", "-c", path], ["-t", "-c", path, "-o", "server.workers=3"], ["-t", "-c", empty]):
         status, _out, err = run_daemon(program, *arguments)
         expect((status, err), (0, ""), f"status and stderr of {arguments}")
 
 
 def check_round_trip(program):
     path = harness.temporary_file(f"good-{program}.conf", GOOD[program])
-    for number, arguments in enumerate((["-c", "/dev/null"], ["-c", path], ["-c", path, "-o", "server.workers=7"])):
+    empty = harness.temporary_file("empty.conf")
+    for number, arguments in enumerate((["-c", empty], ["-c", path], ["-c", path, "-o", "server.workers=7"])):
         status, first, err = run_daemon(program, *arguments, "--print-config")
         expect((status, err), (0, ""), f"status and stderr of {arguments}")
         again = harness.temporary_file(f"again-{program}-{number}.conf", first)

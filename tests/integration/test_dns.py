@@ -234,21 +234,6 @@ def test_ports_and_ids():
         expect(60 < ones < 140, True, f"that bit {bit}, set in {ones} of 200 IDs, is random")
 
 
-def test_coalesce():
-    """The same question from many clients at once is one query"""
-    with harness.closing_all() as socks:
-        for ident in range(50):
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            socks.append(sock)
-            sock.settimeout(10)
-            sock.connect(("127.0.0.1", plain_proxy().port))
-            sock.send(query_bytes("slow.coalesce.example", ident=ident))
-        for ident, sock in enumerate(socks):
-            reply = Message(sock.recv(65535))
-            expect((reply.ident, len(reply.answers)), (ident, 1), "ID and number of answers")
-    expect(len(seen_of(plain_server(), "coalesce.example")), 1, "the number of queries the upstream saw")
-
-
 def test_edns_hop_by_hop():
     """EDNS is hop by hop: options of the client stay here, and OPT goes to those who sent one"""
     cookie = dns.option_bytes(10, b"\x01\x02\x03\x04\x05\x06\x07\x08")
