@@ -502,7 +502,9 @@ static int run(struct service *s)
 		if (loop_run(s->loop) < 0) {
 			exit_code = fail_start("main-loop-failed", errno);
 		}
-		log_counters(s);
+		if (log_wanted(LOG_LEVEL_NOTICE)) {
+			log_counters(s);
+		}
 		log_event(LOG_LEVEL_NOTICE, "stopped", KV_INT("exit_code", exit_code));
 	}
 	stop_all(s);
