@@ -368,6 +368,26 @@ START_TEST(test_silent_server_is_a_timeout)
 }
 END_TEST
 
+/* From 1.32 on c-ares by itself waits only 250 ms for a server that was fast before. */
+START_TEST(test_slow_answer_after_fast_ones)
+{
+	struct bench *bench = start(hold, (struct ares_io_config){ .timeout_ms = 2000 });
+	struct outcome outcomes[20];
+
+	memset(&held, 0, sizeof held);
+	for (unsigned i = 0; i < ARRAY_SIZE(outcomes); i++) {
+		exchange(bench, &outcomes[i], (uint16_t)i, "www.example");
+		ck_assert(run_until(bench->loop, &held.count, i + 1, 1000));
+		run_for(bench->loop, i + 1 == ARRAY_SIZE(outcomes) ? 500 : 0);
+		fake_dns_reply(&held.queries[i], 0);
+		ck_assert(run_until(bench->loop, &bench->answer_count, i + 1, 1000));
+		check_answer(&outcomes[i], (uint16_t)i, "www.example", 0);
+		outcome_done(&outcomes[i]);
+	}
+	stop(bench);
+}
+END_TEST
+
 START_TEST(test_icmp_error_is_unreachable_at_once_and_harms_no_other)
 {
 	struct bench *bench = bench_new(hold);
@@ -1126,6 +1146,20 @@ START_TEST(test_lookup_that_fails_everywhere)
 }
 END_TEST
 
+/* c-ares by itself asks its only server again at once, as often as `tries` says. */
+START_TEST(test_lookup_asks_an_only_server_once_that_fails)
+{
+	struct bench *bench = start(always_servfail, (struct ares_io_config){ .tries = 3 });
+	struct outcome outcome;
+
+	lookup(bench, &outcome, "www.example", AF_INET);
+	ck_assert(run_until(bench->loop, &bench->answer_count, 1, 500));
+	ck_assert_int_eq(outcome.status, ARES_IO_SERVFAIL);
+	ck_assert_uint_eq(bench->servers[0].udp_count, 1);
+	stop(bench);
+}
+END_TEST
+
 START_TEST(test_lookup_with_no_server_there)
 {
 	struct bench *bench = bench_new(NULL);
@@ -1293,6 +1327,7 @@ int main(void)
 		test_header_only_formerr_is_an_answer,
 		test_wrong_answers_are_dropped_and_counted,
 		test_silent_server_is_a_timeout,
+		test_slow_answer_after_fast_ones,
 		test_icmp_error_is_unreachable_at_once_and_harms_no_other,
 		test_too_many_open_requests_are_refused,
 		test_open_requests_with_equal_ids,
@@ -1321,6 +1356,7 @@ int main(void)
 		test_lookup_asks_the_next_server_after_an_icmp_error,
 		test_lookup_asks_the_next_server_after_silence,
 		test_lookup_that_fails_everywhere,
+		test_lookup_asks_an_only_server_once_that_fails,
 		test_lookup_with_no_server_there,
 		test_lookup_tries_again_after_silence,
 		test_lookup_in_the_hosts_file,
