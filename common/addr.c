@@ -63,7 +63,8 @@ static int parse_ipv6(const char *text, struct addr *ret_addr)
 		return -EINVAL;
 	}
 	if (zone) {
-		if (!IN6_IS_ADDR_LINKLOCAL(&a.in6.sin6_addr) && !IN6_IS_ADDR_MULTICAST(&a.in6.sin6_addr)) {
+		if (!IN6_IS_ADDR_LINKLOCAL(&a.in6.sin6_addr) &&
+		    !IN6_IS_ADDR_MULTICAST(&a.in6.sin6_addr)) {
 			return -EINVAL;
 		}
 		r = parse_scope_id(zone + 1, &a.in6.sin6_scope_id);
@@ -348,7 +349,8 @@ int prefix_parse(const char *text, struct prefix *ret_prefix, const char **reter
 	}
 	memcpy(host, text, host_len);
 	host[host_len] = '\0';
-	if (addr_parse_ip(host, &p.base) < 0 || (p.base.sa.sa_family == AF_INET6 && p.base.in6.sin6_scope_id)) {
+	if (addr_parse_ip(host, &p.base) < 0 ||
+	    (p.base.sa.sa_family == AF_INET6 && p.base.in6.sin6_scope_id)) {
 		return -EINVAL;
 	}
 	ip = ip_bytes(&p.base, &ip_len);

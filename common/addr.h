@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * IPv4 and IPv6 addresses with port: parse, format, compare, classify, match against a prefix. Pure (but
- * for the lookup of an interface name in "%eth0", and only in addr_parse_*). Parsing is strict: an IPv4
- * address is four decimal numbers, as inet_pton() has it, so "127.1" or "0x7f.1" are no addresses.
+ * IPv4 and IPv6 addresses with port: parse, format, compare, classify, match against a prefix. Pure
+ * (but for the lookup of an interface name in "%eth0", and only in addr_parse_*). Parsing is
+ * strict: an IPv4 address is four decimal numbers, as inet_pton() has it, so "127.1" or "0x7f.1"
+ * are no addresses.
  */
 #ifndef COMMON_ADDR_H
 #define COMMON_ADDR_H
@@ -41,8 +42,8 @@ enum addr_scope {
  * 0, or -EINVAL (no address), -ENODEV (unknown interface). */
 int addr_parse_ip(const char *text, struct addr *ret_addr);
 
-/* Parse "1.2.3.4:53", "[::1]:53", "1.2.3.4", "::1" or "[::1]". Without a port, default_port is used; when
- * default_port is 0 a port is required. 0, -EINVAL or -ENODEV. */
+/* Parse "1.2.3.4:53", "[::1]:53", "1.2.3.4", "::1" or "[::1]". Without a port, default_port is
+ * used; when default_port is 0 a port is required. 0, -EINVAL or -ENODEV. */
 int addr_parse(const char *text, uint16_t default_port, struct addr *ret_addr);
 
 /* Addresses from wire bytes, network order; the port in host order. */
@@ -58,7 +59,8 @@ socklen_t addr_len(const struct addr *a);
 uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
 
-/* Fold ::ffff:a.b.c.d to a.b.c.d, so that rules and logs see one form only; others are unchanged. */
+/* Fold ::ffff:a.b.c.d to a.b.c.d, so that rules and logs see one form only; others are unchanged.
+ */
 struct addr addr_unmap(const struct addr *a);
 
 /* Same family, address, scope id and (in addr_equal) port. */
@@ -67,8 +69,8 @@ bool addr_same_ip(const struct addr *a, const struct addr *b);
 
 enum addr_scope addr_scope(const struct addr *a);
 
-/* Write "192.0.2.1" / "fe80::1%2" or, with port, "192.0.2.1:80" / "[::1]:80"; "-" for none. Both return buf,
- * whose cap must be at least ADDR_TEXT_MAX. */
+/* Write "192.0.2.1" / "fe80::1%2" or, with port, "192.0.2.1:80" / "[::1]:80"; "-" for none. Both
+ * return buf, whose cap must be at least ADDR_TEXT_MAX. */
 const char *addr_format_ip(const struct addr *a, char *buf, size_t cap);
 const char *addr_format(const struct addr *a, char *buf, size_t cap);
 
@@ -78,8 +80,8 @@ struct prefix {
 	uint8_t bits;
 };
 
-/* Parse "192.168.0.0/16", "fd00::/8" or a bare address (all bits). Host bits must be zero, so that a typing
- * error is found. 0 or -EINVAL; *reterr_why then says what was wrong (static string). */
+/* Parse "192.168.0.0/16", "fd00::/8" or a bare address (all bits). Host bits must be zero, so that
+ * a typing error is found. 0 or -EINVAL; *reterr_why then says what was wrong (static string). */
 int prefix_parse(const char *text, struct prefix *ret_prefix, const char **reterr_why);
 
 /* Whether `a` (folded first) lies in the prefix; families never match each other. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The two clocks. Only the shell of the program reads them: pure modules take now_ms as an argument,
- * and code that runs on a loop uses loop_now_ms(), which costs no system call.
+ * The two clocks. Only the shell of the program reads them: pure modules take now_ms as an
+ * argument, and code that runs on a loop uses loop_now_ms(), which costs no system call.
  */
 #ifndef COMMON_CLOCK_H
 #define COMMON_CLOCK_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * All the cryptography of the suite: random numbers, keyed hashing, password hashes. The only user of libsodium.
- * Thread: any, after crypto_init().
+ * All the cryptography of the suite: random numbers, keyed hashing, password hashes. The only user
+ * of libsodium. Thread: any, after crypto_init().
  */
 #ifndef COMMON_CRYPTO_H
 #define COMMON_CRYPTO_H
@@ -18,13 +18,14 @@ void crypto_random(void *buf, size_t len);
 /* Uniform in [0, bound). */
 uint32_t crypto_random_below(uint32_t bound);
 
-/* Key of crypto_hash(); fill it with crypto_random(). */
+/* Key of crypto_siphash(); fill it with crypto_random(). */
 struct crypto_key {
 	uint8_t bytes[16];
 };
 
-/* SipHash-2-4 of buf: for hash tables whose keys come from strangers. */
-uint64_t crypto_hash(const struct crypto_key *key, const void *buf, size_t len);
+/* SipHash-2-4 of buf: for hash tables whose keys come from strangers. (libsodium has a
+ * crypto_hash() already.) */
+uint64_t crypto_siphash(const struct crypto_key *key, const void *buf, size_t len);
 
 /* Whether both hold the same bytes; time depends on len only. */
 bool crypto_equal(const void *a, const void *b, size_t len);
@@ -35,11 +36,12 @@ void crypto_wipe(void *buf, size_t len);
 /* Longest text of a password hash, with the final NUL. */
 #define CRYPTO_PASSWORD_HASH_MAX 128
 
-/* Hash a password with Argon2id (19 MiB, two passes: OWASP's choice for servers) to the "$argon2id$..." text form.
- * Takes tens of milliseconds: never on a loop. 0 or -ENOMEM. */
+/* Hash a password with Argon2id (19 MiB, two passes: OWASP's choice for servers) to the
+ * "$argon2id$..." text form. Takes tens of milliseconds: never on a loop. 0 or -ENOMEM. */
 int crypto_password_hash(const void *password, size_t len, char ret_hash[CRYPTO_PASSWORD_HASH_MAX]);
 
-/* Whether text looks like a hash that crypto_password_verify() can work with, within the limits it allows. */
+/* Whether text looks like a hash that crypto_password_verify() can work with, within the limits it
+ * allows. */
 bool crypto_password_hash_valid(const char *hash);
 
 /* Whether the password fits the hash. Takes as long as hashing: never on a loop. */

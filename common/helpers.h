@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A few threads for what would block a loop (password hashes, loading files), behind one bounded queue.
+ * A few threads for what would block a loop (password hashes, loading files), behind one bounded
+ * queue.
  *
- * A job is embedded in the caller's object. Its run() is called on a helper thread and may touch only the job's own
- * data; then done() is called on the loop that submitted it. Between the two calls the object must stay alive: an
- * owner that goes away early marks itself so and lets done() free it.
+ * A job is embedded in the caller's object. Its run() is called on a helper thread and may touch
+ * only the job's own data; then done() is called on the loop that submitted it, always and exactly
+ * once. Until then the object must stay alive: an owner that goes away early marks itself so and
+ * lets done() free it.
  */
 #ifndef COMMON_HELPERS_H
 #define COMMON_HELPERS_H
 
 #include "common/loop.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct helpers;
@@ -23,17 +26,19 @@ struct helper_job {
 	struct post post;
 	helper_job_fn run;
 	helper_job_fn done;
+	bool cancelled; /* in done(): run() was never called, because the pool ended first */
 };
 
-/* Start `threads` helpers with room for `queue_max` waiting jobs. Returns owned, or NULL with errno set. */
+/* Start `threads` helpers with room for `queue_max` waiting jobs. Returns owned, or NULL with errno
+ * set. */
 struct helpers *helpers_new(unsigned threads, size_t queue_max);
 
-/* Drop the jobs that wait (their done() is not called), finish those that run, join. Call it when the loops that
- * submitted jobs have stopped turning but still exist. NULL is fine. */
+/* Finish the jobs that run, cancel those that wait, join. The loops that submitted jobs must still
+ * turn afterwards, so that each done() is called. NULL is fine. */
 void helpers_free(struct helpers *helpers);
 
 /* Any thread. 0, or -EAGAIN when the queue is full (nothing is called then). */
-int helpers_submit(struct helpers *helpers, struct helper_job *job, struct loop *loop, helper_job_fn run,
-		   helper_job_fn done);
+int helpers_submit(struct helpers *helpers, struct helper_job *job, struct loop *loop,
+		   helper_job_fn run, helper_job_fn done);
 
 #endif

@@ -15,12 +15,13 @@
 #include <unistd.h>
 
 enum {
-	LINE_MAX_BYTES = 2048,
+	LINE_MAX_BYTES = 4096,
 	LIMIT_BURST = 5,
 	LIMIT_PERIOD_MS = 60000,
 };
 
-/* The allowed statics: set in main() before there are threads, but for the level, which a reload may change. */
+/* The allowed statics: set in main() before there are threads, but for the level, which a reload
+ * may change. */
 static atomic_int log_level = LOG_LEVEL_INFO;
 static bool log_to_journal;
 
@@ -50,7 +51,8 @@ static bool is_plain(unsigned char c)
 	return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '=';
 }
 
-/* Foreign bytes: plain as they are, otherwise in quotes with \xHH for all that is not printable ASCII. */
+/* Foreign bytes: plain as they are, otherwise in quotes with \xHH for all that is not printable
+ * ASCII. */
 static void line_escaped(struct line *line, const unsigned char *bytes, size_t len)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -120,7 +122,8 @@ static void line_field(struct line *line, const struct log_field *field)
 	}
 }
 
-size_t log_format(char *buf, size_t cap, const char *event, const struct log_field *fields, size_t count)
+size_t log_format(char *buf, size_t cap, const char *event, const struct log_field *fields,
+		  size_t count)
 {
 	struct line line = { .buf = buf, .cap = cap };
 
@@ -132,7 +135,8 @@ size_t log_format(char *buf, size_t cap, const char *event, const struct log_fie
 	return line.len;
 }
 
-/* Whether stderr is the stream that systemd connected to the journal (systemd.exec(5), $JOURNAL_STREAM). */
+/* Whether stderr is the stream that systemd connected to the journal (systemd.exec(5),
+ * $JOURNAL_STREAM). */
 static bool stderr_is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
@@ -140,7 +144,8 @@ static bool stderr_is_journal(void)
 	uintmax_t ino;
 	struct stat st;
 
-	if (!stream || sscanf(stream, "%ju:%ju", &dev, &ino) != 2 || fstat(STDERR_FILENO, &st) < 0) {
+	if (!stream || sscanf(stream, "%ju:%ju", &dev, &ino) != 2 ||
+	    fstat(STDERR_FILENO, &st) < 0) {
 		return false;
 	}
 	return st.st_dev == dev && st.st_ino == ino;
@@ -190,10 +195,12 @@ static size_t format_prefix(char *buf, size_t cap, enum log_level level)
 	}
 	gmtime_r(&now, &tm);
 	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-	return (size_t)snprintf(buf, cap, "%s.%03uZ %s ", stamp, (unsigned)(now_ms % 1000), level_name(level));
+	return (size_t)snprintf(buf, cap, "%s.%03uZ %s ", stamp, (unsigned)(now_ms % 1000),
+				level_name(level));
 }
 
-void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count)
+void log_write(enum log_level level, const char *event, const struct log_field *fields,
+	       size_t count)
 {
 	int saved = errno;
 	char buf[LINE_MAX_BYTES];

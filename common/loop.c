@@ -10,7 +10,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-_Static_assert(LOOP_READ == EPOLLIN && LOOP_WRITE == EPOLLOUT && LOOP_ERROR == EPOLLERR, "epoll bits");
+_Static_assert(LOOP_READ == EPOLLIN && LOOP_WRITE == EPOLLOUT && LOOP_ERROR == EPOLLERR,
+	       "epoll bits");
 _Static_assert(LOOP_HANGUP == EPOLLHUP && LOOP_RDHUP == EPOLLRDHUP, "epoll bits");
 _Static_assert(LOOP_EDGE == (uint32_t)EPOLLET, "epoll bits");
 
@@ -72,6 +73,30 @@ void watch_stop(struct watch *watch)
 	watch->loop = NULL;
 }
 
+void watch_close(struct watch *watch)
+{
+	if (!watch->loop) {
+		return;
+	}
+	watch->loop = NULL;
+	close(watch->fd);
+}
+
+int watch_move(struct watch *from, struct watch *to, uint32_t events, watch_fn on_ready)
+{
+	struct loop *loop = from->loop;
+	struct epoll_event ev = { .events = events, .data.ptr = to };
+
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, from->fd, &ev) < 0) {
+		return -errno;
+	}
+	*to = (struct watch){
+		.loop = loop, .on_ready = on_ready, .fd = from->fd, .since_turn = loop->turn
+	};
+	from->loop = NULL;
+	return 0;
+}
+
 static void dispatch(struct loop *loop, const struct epoll_event *events, int count)
 {
 	for (int i = 0; i < count; i++) {
@@ -108,7 +133,8 @@ static void heap_sift_down(struct loop *loop, uint32_t index, struct timer *time
 		if (child >= loop->heap_len) {
 			break;
 		}
-		if (child + 1 < loop->heap_len && loop->heap[child + 1]->due_ms < loop->heap[child]->due_ms) {
+		if (child + 1 < loop->heap_len &&
+		    loop->heap[child + 1]->due_ms < loop->heap[child]->due_ms) {
 			child++;
 		}
 		if (loop->heap[child]->due_ms >= timer->due_ms) {
@@ -174,8 +200,8 @@ void timer_stop(struct timer *timer)
 	}
 }
 
-/* Timers started by a callback for "now" wait for the next turn, so that no chain of them can hold the loop:
- * they come due at the same now_ms, and the heap holds them behind `limit` calls. */
+/* Timers started by a callback for "now" wait for the next turn, so that no chain of them can hold
+ * the loop: they come due at the same now_ms, and the heap holds them behind `limit` calls. */
 static void run_timers(struct loop *loop)
 {
 	uint32_t limit = loop->heap_len;
@@ -259,7 +285,8 @@ void loop_post(struct loop *loop, struct post *post, post_fn fn)
 	was_empty = loop->posts == NULL;
 	*loop->posts_tail = post;
 	loop->posts_tail = &post->next;
-	/* Under the lock, so that the loop cannot be freed between the post being seen and this write. */
+	/* Under the lock, so that the loop cannot be freed between the post being seen and this
+	 * write. */
 	if (was_empty) {
 		/* It can fail only when the counter is full, and then the loop is awake anyway. */
 		(void)!write(loop->wake_fd, &one, sizeof one);
@@ -312,7 +339,8 @@ struct loop *loop_new(void)
 		goto fail;
 	}
 	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (loop->wake_fd < 0 || watch_start(&loop->wake_watch, loop, loop->wake_fd, LOOP_READ, on_wake) < 0) {
+	if (loop->wake_fd < 0 ||
+	    watch_start(&loop->wake_watch, loop, loop->wake_fd, LOOP_READ, on_wake) < 0) {
 		goto fail;
 	}
 	loop->now_ms = clock_mono_ms();

@@ -3,13 +3,15 @@
  * One epoll loop: file descriptors, timers, tasks, and messages from other threads.
  *
  * Thread: a loop belongs to the thread that runs it; only loop_post() may be called from elsewhere.
- * Ownership: the loop borrows every watch, timer, task and post; they are embedded in the caller's objects and
- * must be stopped before the object is freed. File descriptors are never closed by the loop.
- * Re-entrancy: a callback may stop, close and end anything. An object that a callback ends is handed to
- * loop_free_later(), so its memory outlives the turn and no code above it on the stack needs to ask whether it
- * still exists. A stopped watch or timer is never called again, not even for an event that is already fetched.
+ * Ownership: the loop borrows every watch, timer, task and post; they are embedded in the caller's
+ * objects and must be stopped before the object is freed. File descriptors are never closed by the
+ * loop. Re-entrancy: a callback may stop, close and end anything. An object that a callback ends is
+ * handed to loop_free_later(), so its memory outlives the turn and no code above it on the stack
+ * needs to ask whether it still exists. A stopped watch or timer is never called again, not even
+ * for an event that is already fetched.
  *
- * A turn: wait; dispatch descriptor events; run due timers; run posts; run the tasks queued so far; free.
+ * A turn: wait; dispatch descriptor events; run due timers; run posts; run the tasks queued so far;
+ * free.
  */
 #ifndef COMMON_LOOP_H
 #define COMMON_LOOP_H
@@ -38,7 +40,8 @@ struct watch {
 	struct loop *loop; /* NULL while stopped */
 	watch_fn on_ready;
 	int fd;
-	uint64_t since_turn; /* events fetched before this turn belong to an earlier life of the watch */
+	uint64_t since_turn; /* events fetched before this turn belong to an earlier life of the
+				watch */
 };
 
 /* Begin watching fd for `events`. 0 or -errno (then the watch is stopped). */
@@ -49,6 +52,15 @@ int watch_modify(struct watch *watch, uint32_t events);
 
 /* Stop; harmless on a stopped watch. Call it before close(fd). */
 void watch_stop(struct watch *watch);
+
+/* Stop and close the descriptor, which removes it from epoll by itself: one system call less than
+ * watch_stop() and close(). Only for descriptors that were never duplicated. Harmless on a stopped
+ * watch. */
+void watch_close(struct watch *watch);
+
+/* Hand the descriptor of `from` (which is stopped then) to `to`, which gets its state as fresh
+ * events. 0 or -errno (then nothing has changed). */
+int watch_move(struct watch *from, struct watch *to, uint32_t events, watch_fn on_ready);
 
 static inline bool watch_active(const struct watch *watch)
 {
@@ -68,8 +80,9 @@ struct timer {
 	uint32_t heap_index;
 };
 
-/* Call on_due once when loop_now_ms() reaches due_ms; moves the deadline of a running timer. O(log n). A timer
- * that is often put off is better left alone and re-armed when it comes due early. 0 or -ENOMEM. */
+/* Call on_due once when loop_now_ms() reaches due_ms; moves the deadline of a running timer. O(log
+ * n). A timer that is often put off is better left alone and re-armed when it comes due early. 0 or
+ * -ENOMEM. */
 int timer_start(struct timer *timer, struct loop *loop, uint64_t due_ms, timer_fn on_due);
 
 /* Stop; harmless on a stopped timer. */
@@ -85,8 +98,9 @@ static inline bool timer_active(const struct timer *timer)
 struct task;
 typedef void (*task_fn)(struct task *task);
 
-/* Work put off to the end of the turn (flush a batch) or, when queued by a task, to the next turn, after that
- * turn's events (go on with a bulk transfer without starving others). All-zero is a valid idle task. */
+/* Work put off to the end of the turn (flush a batch) or, when queued by a task, to the next turn,
+ * after that turn's events (go on with a bulk transfer without starving others). All-zero is a
+ * valid idle task. */
 struct task {
 	struct task *next;
 	struct task *prev;
@@ -106,7 +120,8 @@ struct deferred {
 	deferred_fn fn;
 };
 
-/* Call fn at the very end of this turn, to free the object that embeds `deferred`. Once per object. */
+/* Call fn at the very end of this turn, to free the object that embeds `deferred`. Once per object.
+ */
 void loop_free_later(struct loop *loop, struct deferred *deferred, deferred_fn fn);
 
 /* --- other threads --------------------------------------------------------------------------- */
@@ -118,8 +133,8 @@ struct post {
 	post_fn fn;
 };
 
-/* Any thread: run fn on the loop's thread soon. The post must stay valid until fn is called and may be reused
- * from then on. Posts run in the order they were sent. */
+/* Any thread: run fn on the loop's thread soon. The post must stay valid until fn is called and may
+ * be reused from then on. Posts run in the order they were sent. */
 void loop_post(struct loop *loop, struct post *post, post_fn fn);
 
 /* --- the loop -------------------------------------------------------------------------------- */
@@ -127,7 +142,8 @@ void loop_post(struct loop *loop, struct post *post, post_fn fn);
 /* Returns owned, or NULL with errno set. */
 struct loop *loop_new(void);
 
-/* Free the loop; the caller has stopped all watches and timers. Runs what is due to be freed. NULL is fine. */
+/* Free the loop; the caller has stopped all watches and timers. Runs what is due to be freed. NULL
+ * is fine. */
 void loop_free(struct loop *loop);
 
 /* Run until loop_stop(). 0 or -errno of epoll_wait. */

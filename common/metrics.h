@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Counters and gauges. A daemon declares its own once, in an X-macro that becomes an enum and a table of rows; each
- * worker has a block of values that only it writes, and readers sum over the blocks, so counting is one relaxed
- * store and never a locked instruction. A gauge is raised and lowered; its sum is what counts.
+ * Counters and gauges. A daemon declares its own once, in an X-macro that becomes an enum and a
+ * table of rows; each worker has a block of values that only it writes, and readers sum over the
+ * blocks, so counting is one relaxed store and never a locked instruction. A gauge is raised and
+ * lowered; its sum is what counts.
  */
 #ifndef COMMON_METRICS_H
 #define COMMON_METRICS_H

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What every daemon's life has in common: options, configuration, signals, privileges, workers, reload, drain, exit.
- * A daemon describes itself in a struct service_ops and calls service_main().
+ * What every daemon's life has in common: options, configuration, signals, privileges, workers,
+ * reload, drain, exit. A daemon describes itself in a struct service_ops and calls service_main().
  *
- * Order at start: options; configuration (exit 2 when it is wrong; -t and --print-config end here); open() binds what
- * needs privileges; privileges are dropped; workers start; "ready" is logged.
- * SIGHUP: read and check the configuration again; keep the old one when anything is wrong. SIGTERM: drain, then exit 0;
- * a second SIGTERM, or SIGINT, exits at once. SIGUSR1: log all counters.
+ * Order at start: options; configuration (exit 2 when it is wrong; -t and --print-config end here);
+ * sockets are bound; privileges are dropped; workers start; "ready" is logged. SIGHUP: read and
+ * check the configuration again; keep the old one when anything is wrong. SIGTERM: drain, then exit
+ * 0; a second SIGTERM, or SIGINT, exits at once. SIGUSR1: log all counters.
  *
  * Exit codes: 0 ok, 1 runtime failure, 2 usage or configuration error.
  */
@@ -14,6 +14,7 @@
 #define COMMON_SERVICE_H
 
 #include "common/helpers.h"
+#include "common/listen_set.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/params.h"
@@ -29,23 +30,32 @@ struct service_ops {
 	const struct metric_row *metrics;
 	size_t metric_count;
 
-	/* Build the daemon's immutable configuration from finished parameters (which it may keep borrowing: params lives as
-	 * long as the result) and check it across keys. Returns owned, or NULL with *reterr. */
+	/* Build the daemon's immutable configuration from finished parameters (which it may keep
+	 * borrowing: params lives as long as the result) and check it across keys. Returns owned,
+	 * or NULL with *reterr. */
 	void *(*config_new)(const struct params *params, struct ini_error *reterr);
 	void (*config_free)(void *config);
 	/* What service itself needs to know of it. */
 	struct service_settings (*settings)(const void *config);
 
-	/* Main thread, still privileged: bind the listeners for `workers` workers. *ret_state is the daemon's own. 0, or an
-	 * exit code after logging. */
-	int (*open)(struct service *service, const void *config, unsigned workers, void **ret_state);
-	void (*close)(void *state);
+	/* The sockets to listen on. *ret_wants is owned by the caller, also when it is empty. 0 or
+	 * -ENOMEM. Service binds them while it is still privileged, and again what is new at a
+	 * reload. */
+	int (*list_sockets)(const void *config, struct listen_want **ret_wants, size_t *ret_count);
 
-	/* On the worker's thread. The configuration stays valid until the next worker_reload() has returned on all workers;
-	 * sessions that need it longer copy what they need. */
-	int (*worker_start)(struct service *service, struct worker *worker, void *state, const void *config);
+	/* What the workers share, if anything; main thread, before they start and after they have
+	 * ended. Returns owned, or NULL with errno. */
+	void *(*state_new)(const void *config);
+	void (*state_free)(void *state);
+
+	/* On the worker's thread. The configuration stays valid until the next worker_reload() has
+	 * returned on all workers; sessions that need it longer copy what they need. worker_start:
+	 * 0 or -errno. */
+	int (*worker_start)(struct service *service, struct worker *worker, void *state,
+			    const void *config);
 	void (*worker_reload)(struct worker *worker, const void *config);
-	/* Stop accepting; call service_worker_drained() when the last session has ended (possibly at once). */
+	/* Stop accepting; call service_worker_drained() when the last session has ended (possibly
+	 * at once). */
 	void (*worker_drain)(struct worker *worker);
 	/* End everything now. */
 	void (*worker_stop)(struct worker *worker);
@@ -53,7 +63,8 @@ struct service_ops {
 
 struct service_settings {
 	unsigned workers; /* 0: one per CPU */
-	const char *user; /* to drop to when started as root; NULL: the default user, or else nobody */
+	const char
+		*user; /* to drop to when started as root; NULL: the default user, or else nobody */
 	const char *default_user;
 	enum log_level log_level;
 	uint64_t drain_timeout_ms;
@@ -64,6 +75,9 @@ int service_main(const struct service_ops *ops, int argc, char **argv);
 
 /* The pool for blocking work, shared by all workers. */
 struct helpers *service_helpers(struct service *service);
+
+/* The listening sockets; a worker takes its own at start and at reload (see ports.h). */
+struct listen_set *service_sockets(struct service *service);
 
 /* Worker thread: this worker has no sessions left after worker_drain(). */
 void service_worker_drained(struct service *service, struct worker *worker);

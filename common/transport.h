@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * How DNS messages reach one server: the interface under c-ares. c-ares never sees a kernel socket; it gets virtual
- * handles from ares_io, which passes whole messages to a transport and gets whole messages back. A transport owns the
- * real sockets, so ports, retries of partial writes, dead connections and what to hide from c-ares are decided here.
+ * How DNS messages reach one server: the interface under c-ares. c-ares never sees a kernel socket;
+ * it gets virtual handles from ares_io, which passes whole messages to a transport and gets whole
+ * messages back. A transport owns the real sockets, so ports, retries of partial writes, dead
+ * connections and what to hide from c-ares are decided here.
  *
- * Thread: that of the loop it was opened on. Re-entrancy: no upcall comes from within open, send, flush or close. The
- * upcalls may themselves call send, flush and close; close from within them is safe (the object is freed at the end of
- * the turn).
+ * Thread: that of the loop it was opened on. Re-entrancy: no upcall comes from within open, send,
+ * flush or close. The upcalls may themselves call send, flush and close; close from within them is
+ * safe (the object is freed at the end of the turn).
  */
 #ifndef COMMON_TRANSPORT_H
 #define COMMON_TRANSPORT_H
@@ -27,46 +28,54 @@ struct transport {
 
 /* Upcalls. `user` is the pointer given to open. */
 struct transport_user {
-	/* One whole DNS message that answers a message sent here: its id, question and source have been checked, and it
-	 * carries exactly the question that was asked (see asked.h for replies that come without). Valid during the
-	 * call. */
+	/* One whole DNS message that answers a message sent here: its id, question and source have
+	 * been checked, and it carries exactly the question that was asked (see asked.h for replies
+	 * that come without). Valid during the call. */
 	void (*on_message)(void *user, const uint8_t *msg, size_t len);
-	/* No answer can come to one message sent here, for instance after an ICMP error. `query` holds the header and
-	 * the question of that message, valid during the call; error is a positive errno. */
+	/* No answer can come to one message sent here, for instance after an ICMP error. `query`
+	 * holds the header and the question of that message, valid during the call; error is a
+	 * positive errno. */
 	void (*on_failed)(void *user, const uint8_t *query, size_t len, int error);
-	/* The transport is dead (error: positive errno, 0 for an orderly end) and must be closed by the user; what was
-	 * sent and not answered is lost. Never called by a datagram transport. */
+	/* The transport is dead (error: positive errno, 0 for an orderly end) and must be closed by
+	 * the user; what was sent and not answered is lost. Never called by a datagram transport.
+	 */
 	void (*on_closed)(void *user, int error);
 };
 
 struct transport_config {
 	struct loop *loop;
 	struct addr server;
-	uint32_t timeout_ms; /* after it an answer is of no use; a stream that is silent so long with queries open is dead */
+	uint32_t timeout_ms; /* after it an answer is of no use; a stream that is silent so long
+				with queries open is dead */
 	uint32_t max_open;   /* messages waiting for an answer; more are refused with -ENOBUFS */
 };
 
 struct transport_ops {
 	const char *name; /* "udp", "tcp" */
 	int socket_type;  /* what c-ares takes it for: SOCK_DGRAM or SOCK_STREAM */
-	/* Returns owned or NULL with errno. Does not block; a stream connects in the background and queues. */
-	struct transport *(*open)(const struct transport_config *config, const struct transport_user *user_ops, void *user);
-	/* Copies the message, which must hold exactly one question. 0 or -errno (no upcall will come for it then). */
+	/* Returns owned or NULL with errno. Does not block; a stream connects in the background and
+	 * queues. */
+	struct transport *(*open)(const struct transport_config *config,
+				  const struct transport_user *user_ops, void *user);
+	/* Copies the message, which must hold exactly one question. 0 or -errno (no upcall will
+	 * come for it then). */
 	int (*send)(struct transport *transport, const uint8_t *msg, size_t len);
-	/* Write out what send only queued, so that several messages share a system call. NULL when send queues nothing.
-	 * An error shows up later, as on_closed. */
+	/* Write out what send only queued, so that several messages share a system call. NULL when
+	 * send queues nothing. An error shows up later, as on_closed. */
 	void (*flush)(struct transport *transport);
 	/* Free it; no upcall comes any more. */
 	void (*close)(struct transport *transport);
 };
 
-/* UDP, RFC 5452: each message waits on a socket of its own, with a random port, connected to the server; answers with
- * another source, id or question (letter case included) are dropped without ending the wait. An ICMP error fails that
- * message alone. Under load a socket that got its answer serves a few more messages, one after the other, before it is
- * closed (at most 8, for at most a second). */
+/* UDP, RFC 5452: each message waits on a socket of its own, with a random port, connected to the
+ * server; answers with another source, id or question (letter case included) are dropped without
+ * ending the wait. An ICMP error fails that message alone. Under load a socket that got its answer
+ * serves a few more messages, one after the other, before it is closed (at most 8, for at most a
+ * second). */
 extern const struct transport_ops transport_udp;
 
-/* TCP, RFC 7766: one connection, pipelined, answers in any order, silent peers given up, idle connections closed. */
+/* TCP, RFC 7766: one connection, pipelined, answers in any order, silent peers given up, idle
+ * connections closed. */
 extern const struct transport_ops transport_tcp;
 
 #endif

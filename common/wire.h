@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Bounded cursors over wire-format bytes, big-endian. Both have a sticky error: parse or write straight
- * through and test `failed` once at the end; after a failure every read returns 0 and every write does
- * nothing. Pure; borrows the buffer it was started on.
+ * Bounded cursors over wire-format bytes, big-endian. Both have a sticky error: parse or write
+ * straight through and test `failed` once at the end; after a failure every read returns 0 and
+ * every write does nothing. Pure; borrows the buffer it was started on.
  */
 #ifndef COMMON_WIRE_H
 #define COMMON_WIRE_H
@@ -116,21 +116,33 @@ static inline void wire_put(struct wire_writer *w, const void *bytes, size_t len
 
 static inline void wire_put_u8(struct wire_writer *w, uint8_t v)
 {
-	wire_put(w, &v, 1);
+	uint8_t *p = wire_room(w, 1);
+
+	if (p) {
+		p[0] = v;
+	}
 }
 
 static inline void wire_put_u16(struct wire_writer *w, uint16_t v)
 {
-	const uint8_t b[2] = { (uint8_t)(v >> 8), (uint8_t)v };
+	uint8_t *p = wire_room(w, 2);
 
-	wire_put(w, b, sizeof b);
+	if (p) {
+		p[0] = (uint8_t)(v >> 8);
+		p[1] = (uint8_t)v;
+	}
 }
 
 static inline void wire_put_u32(struct wire_writer *w, uint32_t v)
 {
-	const uint8_t b[4] = { (uint8_t)(v >> 24), (uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v };
+	uint8_t *p = wire_room(w, 4);
 
-	wire_put(w, b, sizeof b);
+	if (p) {
+		p[0] = (uint8_t)(v >> 24);
+		p[1] = (uint8_t)(v >> 16);
+		p[2] = (uint8_t)(v >> 8);
+		p[3] = (uint8_t)v;
+	}
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A worker: one thread with its loop, its counters and the daemon's per-worker state. A session or a query lives and
- * dies on one worker. No other module creates threads but helpers.
+ * A worker: one thread with its loop, its counters and the daemon's per-worker state. A session or
+ * a query lives and dies on one worker. No other module creates threads but helpers.
  */
 #ifndef COMMON_WORKER_H
 #define COMMON_WORKER_H
@@ -19,8 +19,6 @@ struct worker {
 	struct metrics *metrics;
 	/* belongs to the daemon, from its start callback to its stop callback */
 	void *state;
-	/* private */
-	void *priv;
 };
 
 /* Make a worker that does not run yet. Returns owned or NULL with errno. */
@@ -29,8 +27,8 @@ struct worker *worker_new(unsigned index, size_t metric_count);
 /* Start its thread, named "NAME/INDEX", with all signals blocked. 0 or -errno. */
 int worker_start(struct worker *worker, const char *name);
 
-/* Main thread: run fn(worker, arg) on the worker's thread and wait until it has returned. When the thread does not run
- * (yet, or any more), fn is called right here. */
+/* Main thread: run fn(worker, arg) on the worker's thread and wait until it has returned. When the
+ * thread does not run (yet, or any more), fn is called right here. */
 void worker_call(struct worker *worker, worker_fn fn, void *arg);
 
 /* Main thread: stop the loop, join. Harmless when not started. */

@@ -56,19 +56,19 @@ static const struct {
 	const char *ip;
 	enum addr_scope scope;
 } scope_cases[] = {
-	{ "0.0.0.0", ADDR_UNSPECIFIED },     { "0.1.2.3", ADDR_UNSPECIFIED },
-	{ "127.255.0.1", ADDR_LOOPBACK },    { "169.254.169.254", ADDR_LINK_LOCAL },
-	{ "10.1.1.1", ADDR_PRIVATE },	     { "172.15.255.255", ADDR_GLOBAL },
-	{ "172.16.0.0", ADDR_PRIVATE },	     { "172.31.255.255", ADDR_PRIVATE },
-	{ "172.32.0.0", ADDR_GLOBAL },	     { "192.168.1.1", ADDR_PRIVATE },
-	{ "100.63.255.255", ADDR_GLOBAL },   { "100.64.0.0", ADDR_CGNAT },
-	{ "100.127.255.255", ADDR_CGNAT },   { "100.128.0.0", ADDR_GLOBAL },
-	{ "224.0.0.1", ADDR_MULTICAST },     { "240.0.0.1", ADDR_RESERVED },
+	{ "0.0.0.0", ADDR_UNSPECIFIED },      { "0.1.2.3", ADDR_UNSPECIFIED },
+	{ "127.255.0.1", ADDR_LOOPBACK },     { "169.254.169.254", ADDR_LINK_LOCAL },
+	{ "10.1.1.1", ADDR_PRIVATE },         { "172.15.255.255", ADDR_GLOBAL },
+	{ "172.16.0.0", ADDR_PRIVATE },       { "172.31.255.255", ADDR_PRIVATE },
+	{ "172.32.0.0", ADDR_GLOBAL },        { "192.168.1.1", ADDR_PRIVATE },
+	{ "100.63.255.255", ADDR_GLOBAL },    { "100.64.0.0", ADDR_CGNAT },
+	{ "100.127.255.255", ADDR_CGNAT },    { "100.128.0.0", ADDR_GLOBAL },
+	{ "224.0.0.1", ADDR_MULTICAST },      { "240.0.0.1", ADDR_RESERVED },
 	{ "255.255.255.255", ADDR_RESERVED }, { "9.9.9.9", ADDR_GLOBAL },
-	{ "::", ADDR_UNSPECIFIED },	     { "::1", ADDR_LOOPBACK },
-	{ "fe80::1", ADDR_LINK_LOCAL },	     { "fd00::1", ADDR_PRIVATE },
-	{ "fc00::1", ADDR_PRIVATE },	     { "ff02::1", ADDR_MULTICAST },
-	{ "2001:db8::1", ADDR_GLOBAL },	     { "::ffff:127.0.0.1", ADDR_LOOPBACK },
+	{ "::", ADDR_UNSPECIFIED },           { "::1", ADDR_LOOPBACK },
+	{ "fe80::1", ADDR_LINK_LOCAL },       { "fd00::1", ADDR_PRIVATE },
+	{ "fc00::1", ADDR_PRIVATE },          { "ff02::1", ADDR_MULTICAST },
+	{ "2001:db8::1", ADDR_GLOBAL },       { "::ffff:127.0.0.1", ADDR_LOOPBACK },
 	{ "::ffff:10.0.0.1", ADDR_PRIVATE },
 };
 
@@ -137,9 +137,11 @@ START_TEST(test_prefix)
 		}
 		ck_assert_msg(r == 0, "%s was refused", prefix_cases[i].prefix);
 		ck_assert_int_eq(addr_parse_ip(prefix_cases[i].inside, &a), 0);
-		ck_assert_msg(prefix_contains(&p, &a), "%s not in %s", prefix_cases[i].inside, prefix_cases[i].prefix);
+		ck_assert_msg(prefix_contains(&p, &a), "%s not in %s", prefix_cases[i].inside,
+			      prefix_cases[i].prefix);
 		ck_assert_int_eq(addr_parse_ip(prefix_cases[i].outside, &a), 0);
-		ck_assert_msg(!prefix_contains(&p, &a), "%s in %s", prefix_cases[i].outside, prefix_cases[i].prefix);
+		ck_assert_msg(!prefix_contains(&p, &a), "%s in %s", prefix_cases[i].outside,
+			      prefix_cases[i].prefix);
 	}
 }
 END_TEST

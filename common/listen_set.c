@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: ISC */
+#include "common/listen_set.h"
+
+#include "common/listener.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static bool same_want(const struct listen_want *a, const struct listen_want *b)
+{
+	return a->type == b->type && addr_equal(&a->addr, &b->addr);
+}
+
+static bool is_wanted(const struct listen_want *wants, size_t count, const struct listen_want *want)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (same_want(&wants[i], want)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool is_held(const struct listen_set *set, const struct listen_want *want)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		if (!set->sockets[i].gone && same_want(&set->sockets[i].want, want)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void close_socket(struct listen_socket *socket, unsigned workers)
+{
+	for (unsigned i = 0; i < workers; i++) {
+		if (socket->fds[i] >= 0) {
+			close(socket->fds[i]);
+		}
+	}
+	free(socket->fds);
+}
+
+static int bind_one(struct listen_socket *socket, int *ret_fd)
+{
+	return socket->want.type == SOCK_STREAM ? listener_bind_tcp(&socket->want.addr, ret_fd)
+						: listener_bind_udp(&socket->want.addr, ret_fd);
+}
+
+static int open_socket(struct listen_set *set, const struct listen_want *want,
+		       struct listen_socket *ret_socket)
+{
+	struct listen_socket socket = { .want = *want };
+	int r = listener_probe(&want->addr, want->type);
+
+	if (r < 0) {
+		return r;
+	}
+	socket.fds = malloc(set->workers * sizeof *socket.fds);
+	if (!socket.fds) {
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < set->workers; i++) {
+		socket.fds[i] = -1;
+	}
+	for (unsigned i = 0; i < set->workers && r >= 0; i++) {
+		r = bind_one(&socket, &socket.fds[i]);
+		socket.late = r == LISTENER_LATE;
+	}
+	if (r < 0) {
+		close_socket(&socket, set->workers);
+		return r;
+	}
+	*ret_socket = socket;
+	return 0;
+}
+
+/* Append the wanted sockets that the set does not hold. */
+static int add_missing(struct listen_set *set, const struct listen_want *wants, size_t count,
+		       struct addr *reterr_addr)
+{
+	for (size_t i = 0; i < count; i++) {
+		int r;
+
+		if (is_held(set, &wants[i])) {
+			continue;
+		}
+		r = open_socket(set, &wants[i], &set->sockets[set->count]);
+		if (r < 0) {
+			*reterr_addr = wants[i].addr;
+			return r;
+		}
+		set->count++;
+	}
+	return 0;
+}
+
+int listen_set_update(struct listen_set *set, const struct listen_want *wants, size_t count,
+		      struct addr *reterr_addr)
+{
+	size_t old_count = set->count;
+	struct listen_socket *sockets =
+		realloc(set->sockets, (old_count + count + 1) * sizeof *sockets);
+	int r;
+
+	if (!sockets) {
+		*reterr_addr = (struct addr){ 0 };
+		return -ENOMEM;
+	}
+	set->sockets = sockets;
+	r = add_missing(set, wants, count, reterr_addr);
+	if (r < 0) {
+		while (set->count > old_count) {
+			close_socket(&set->sockets[--set->count], set->workers);
+		}
+		return r;
+	}
+	for (size_t i = 0; i < old_count; i++) {
+		set->sockets[i].gone = !is_wanted(wants, count, &set->sockets[i].want);
+	}
+	return 0;
+}
+
+int listen_set_take(struct listen_set *set, size_t index, unsigned worker)
+{
+	int fd = set->sockets[index].fds[worker];
+
+	set->sockets[index].fds[worker] = -1;
+	return fd;
+}
+
+void listen_set_sweep(struct listen_set *set)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < set->count; i++) {
+		if (set->sockets[i].gone) {
+			close_socket(&set->sockets[i], set->workers);
+		} else {
+			set->sockets[kept++] = set->sockets[i];
+		}
+	}
+	set->count = kept;
+}
+
+void listen_set_done(struct listen_set *set)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		close_socket(&set->sockets[i], set->workers);
+	}
+	free(set->sockets);
+	*set = (struct listen_set){ 0 };
+}

@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: ISC */
+#include "dnsproxyd/cache.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A shard has between this and twice as many bytes: small enough that doubling its table takes
+ * microseconds, large enough that an even spread of names fills all shards alike. Tiny caches are
+ * one shard. */
+#define SHARD_BYTES     ((size_t)512 << 10)
+
+#define SHARDS_MAX      65536
+
+/* One answer may take this part of a shard. */
+#define SHARD_PART      8
+
+#define TABLE_LEN_MIN   64
+
+/* How many entries the hand passes over in one eviction, so that a call does a bounded amount of
+ * work even when every entry was asked for; the one it stands on then goes. */
+#define HAND_STEPS_MAX  64
+
+/* What malloc() keeps beside each piece, on top of what malloc_usable_size() says. */
+#define MALLOC_OVERHEAD sizeof(size_t)
+
+/* Entries note their times in quarter seconds: 32 bits last for 34 years of uptime. */
+#define TICK_MS         250
+#define TICKS_PER_S     (1000 / TICK_MS)
+
+enum key_flag {
+	KEY_DO = 1,
+	KEY_CD = 2,
+};
+
+/* Upper half: the RCODE. */
+enum entry_flag {
+	ENTRY_DO = KEY_DO,
+	ENTRY_CD = KEY_CD,
+	ENTRY_AD = 4,
+	ENTRY_VISITED = 8,
+	ENTRY_RCODE_SHIFT = 4,
+};
+
+struct entry {
+	struct entry *chain; /* next in its table slot */
+	struct entry *older;
+	struct entry *newer;
+	uint32_t hash; /* upper half of the key's */
+	uint32_t stored_tick;
+	uint32_t ttl_s; /* at stored_tick */
+	uint16_t body_len;
+	uint16_t ancount;
+	uint8_t nscount;
+	uint8_t arcount;
+	uint8_t group;
+	uint8_t flags;
+	/* Offsets of the TTLs in the body, one for each record; then the body: the message without
+	 * its header. */
+	uint16_t ttl_offsets[];
+};
+
+struct shard {
+	pthread_mutex_t mutex;
+	struct entry **table;
+	size_t table_len; /* a power of two */
+	size_t entries;
+	size_t bytes;
+	size_t bytes_max;
+	struct entry *newest;
+	struct entry *oldest;
+	struct entry *hand; /* NULL: start at the oldest */
+	uint64_t evictions;
+} __attribute__((aligned(64))); /* no two on one cache line */
+
+struct cache {
+	cache_hash_fn hash;
+	struct crypto_key hash_key;
+	size_t size_bytes;
+	size_t shard_count; /* a power of two */
+	struct shard *shards;
+};
+
+/* --- entries --- */
+
+static size_t entry_record_count(const struct entry *entry)
+{
+	return (size_t)entry->ancount + entry->nscount + entry->arcount;
+}
+
+static uint8_t *entry_body(struct entry *entry)
+{
+	return (uint8_t *)(entry->ttl_offsets + entry_record_count(entry));
+}
+
+static size_t allocated_bytes(void *p)
+{
+	return malloc_usable_size(p) + MALLOC_OVERHEAD;
+}
+
+static bool entry_has_key(struct entry *entry, const struct cache_key *key)
+{
+	size_t question_len = key->len - 2u;
+
+	return entry->hash == key->hash >> 32 && entry->group == key->bytes[0] &&
+	       (entry->flags & (ENTRY_DO | ENTRY_CD)) == key->bytes[1] &&
+	       entry->body_len >= question_len &&
+	       memcmp(entry_body(entry), key->bytes + 2, question_len) == 0;
+}
+
+static uint32_t tick_of(uint64_t now_ms)
+{
+	return (uint32_t)(now_ms / TICK_MS);
+}
+
+/* Ticks since the entry was stored; 0 when the caller's clock is behind the storer's. */
+static uint32_t entry_age_ticks(const struct entry *entry, uint64_t now_ms)
+{
+	int32_t age = (int32_t)(tick_of(now_ms) - entry->stored_tick);
+
+	return age < 0 ? 0 : (uint32_t)age;
+}
+
+static bool entry_is_fresh(const struct entry *entry, uint32_t age_ticks)
+{
+	return age_ticks < entry->ttl_s * TICKS_PER_S;
+}
+
+static uint32_t get_u32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static void set_u32(uint8_t *p, uint32_t value)
+{
+	p[0] = (uint8_t)(value >> 24);
+	p[1] = (uint8_t)(value >> 16);
+	p[2] = (uint8_t)(value >> 8);
+	p[3] = (uint8_t)value;
+}
+
+static void set_u16(uint8_t *p, unsigned value)
+{
+	p[0] = (uint8_t)(value >> 8);
+	p[1] = (uint8_t)value;
+}
+
+/* --- a shard's list and table; the mutex is held --- */
+
+static struct entry **shard_slot(const struct shard *shard, uint32_t hash)
+{
+	return &shard->table[hash & (shard->table_len - 1)];
+}
+
+static struct entry *shard_find(const struct shard *shard, const struct cache_key *key)
+{
+	struct entry *entry = *shard_slot(shard, (uint32_t)(key->hash >> 32));
+
+	while (entry && !entry_has_key(entry, key)) {
+		entry = entry->chain;
+	}
+	return entry;
+}
+
+static void shard_unlink(struct shard *shard, struct entry *entry)
+{
+	struct entry **link = shard_slot(shard, entry->hash);
+
+	while (*link != entry) {
+		link = &(*link)->chain;
+	}
+	*link = entry->chain;
+	*(entry->older ? &entry->older->newer : &shard->oldest) = entry->newer;
+	*(entry->newer ? &entry->newer->older : &shard->newest) = entry->older;
+	if (shard->hand == entry) {
+		shard->hand = entry->newer;
+	}
+	shard->entries--;
+	shard->bytes -= allocated_bytes(entry);
+}
+
+static void shard_link(struct shard *shard, struct entry *entry)
+{
+	struct entry **slot = shard_slot(shard, entry->hash);
+
+	entry->chain = *slot;
+	*slot = entry;
+	entry->newer = NULL;
+	entry->older = shard->newest;
+	*(shard->newest ? &shard->newest->newer : &shard->oldest) = entry;
+	shard->newest = entry;
+	shard->entries++;
+	shard->bytes += allocated_bytes(entry);
+}
+
+/* Take one entry out, by SIEVE; an expired one counts as not asked for. */
+static struct entry *shard_evict(struct shard *shard, uint64_t now_ms)
+{
+	struct entry *entry = shard->hand ? shard->hand : shard->oldest;
+
+	/* Tables and one entry never fill a shard, so there is one to take. */
+	assert(entry);
+	for (unsigned i = 0; i < HAND_STEPS_MAX && (entry->flags & ENTRY_VISITED) &&
+			     entry_is_fresh(entry, entry_age_ticks(entry, now_ms));
+	     i++) {
+		entry->flags &= (uint8_t)~ENTRY_VISITED;
+		entry = entry->newer ? entry->newer : shard->oldest;
+	}
+	shard->hand = entry;
+	shard_unlink(shard, entry);
+	shard->evictions++;
+	return entry;
+}
+
+/* Double the table when there are more entries than slots and both tables fit for a moment; without
+ * it lookups go on working, a little slower. */
+static void shard_grow(struct shard *shard)
+{
+	size_t old_len = shard->table_len;
+	struct entry **old = shard->table;
+	struct entry **table;
+
+	if (shard->entries <= old_len ||
+	    shard->bytes + 2 * old_len * sizeof *table > shard->bytes_max) {
+		return;
+	}
+	table = calloc(2 * old_len, sizeof *table);
+	if (!table) {
+		return;
+	}
+	shard->bytes += allocated_bytes(table);
+	shard->bytes -= allocated_bytes(old);
+	shard->table = table;
+	shard->table_len = 2 * old_len;
+	for (size_t i = 0; i < old_len; i++) {
+		for (struct entry *entry = old[i], *next; entry; entry = next) {
+			struct entry **slot = shard_slot(shard, entry->hash);
+
+			next = entry->chain;
+			entry->chain = *slot;
+			*slot = entry;
+		}
+	}
+	free(old);
+}
+
+/* --- life --- */
+
+static int shard_init(struct shard *shard, size_t bytes_max)
+{
+	memset(shard, 0, sizeof *shard);
+	shard->table = calloc(TABLE_LEN_MIN, sizeof *shard->table);
+	if (!shard->table) {
+		return -ENOMEM;
+	}
+	shard->table_len = TABLE_LEN_MIN;
+	shard->bytes_max = bytes_max;
+	shard->bytes = sizeof *shard + allocated_bytes(shard->table);
+	pthread_mutex_init(&shard->mutex, NULL);
+	return 0;
+}
+
+/* Also for shards that shard_init() never saw, all zero. */
+static void shard_done(struct shard *shard)
+{
+	if (!shard->table) {
+		return;
+	}
+	for (struct entry *entry = shard->oldest, *newer; entry; entry = newer) {
+		newer = entry->newer;
+		free(entry);
+	}
+	free(shard->table);
+	pthread_mutex_destroy(&shard->mutex);
+}
+
+struct cache *cache_new(size_t size_bytes, cache_hash_fn hash, const struct crypto_key *hash_key)
+{
+	struct cache *cache;
+	size_t count = 1;
+
+	if (size_bytes < CACHE_BYTES_MIN) {
+		errno = EINVAL;
+		return NULL;
+	}
+	while (count < SHARDS_MAX && size_bytes / (2 * count) >= SHARD_BYTES) {
+		count *= 2;
+	}
+	cache = calloc(1, sizeof *cache);
+	if (!cache) {
+		return NULL;
+	}
+	cache->hash = hash;
+	cache->hash_key = *hash_key;
+	cache->size_bytes = size_bytes;
+	cache->shard_count = count;
+	cache->shards = aligned_alloc(_Alignof(struct shard), count * sizeof *cache->shards);
+	if (!cache->shards) {
+		cache_free(cache);
+		errno = ENOMEM;
+		return NULL;
+	}
+	memset(cache->shards, 0, count * sizeof *cache->shards);
+	for (size_t i = 0; i < count; i++) {
+		if (shard_init(&cache->shards[i], (size_bytes - sizeof *cache) / count) < 0) {
+			cache_free(cache);
+			errno = ENOMEM;
+			return NULL;
+		}
+	}
+	return cache;
+}
+
+void cache_free(struct cache *cache)
+{
+	if (!cache) {
+		return;
+	}
+	for (size_t i = 0; cache->shards && i < cache->shard_count; i++) {
+		shard_done(&cache->shards[i]);
+	}
+	free(cache->shards);
+	free(cache);
+}
+
+/* --- keys --- */
+
+void cache_key_init(struct cache_key *key, const struct cache *cache, const uint8_t *question,
+		    size_t question_len, bool dnssec_ok, bool checking_disabled, uint8_t group)
+{
+	assert(question_len > 4 && question_len <= DNSMSG_QUESTION_MAX);
+	key->len = (uint16_t)(2 + question_len);
+	key->bytes[0] = group;
+	key->bytes[1] = (uint8_t)((dnssec_ok ? KEY_DO : 0) | (checking_disabled ? KEY_CD : 0));
+	dnsname_lower(key->bytes + 2, question, question_len - 4);
+	memcpy(key->bytes + 2 + question_len - 4, question + question_len - 4, 4);
+	key->hash = cache->hash(&cache->hash_key, key->bytes, key->len);
+}
+
+bool cache_key_equal(const struct cache_key *a, const struct cache_key *b)
+{
+	return a->hash == b->hash && a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
+}
+
+/* The lower half chooses the shard, the upper one the slot in its table. */
+static struct shard *cache_shard(struct cache *cache, const struct cache_key *key)
+{
+	return &cache->shards[key->hash & (cache->shard_count - 1)];
+}
+
+/* --- put --- */
+
+static uint32_t clamp(uint32_t value, uint32_t min, uint32_t max)
+{
+	value = value < min ? min : value;
+	return value > max ? max : value;
+}
+
+/* Whether the message is what dnsreply_normalize() writes, as far as we rely on it. */
+static bool answer_is_sound(const struct cache_key *key, const struct cache_answer *answer,
+			    const struct dnsmsg_header *header)
+{
+	size_t question_len = key->len - 2u;
+	unsigned rcode = header->flags & DNSMSG_RCODE;
+	size_t min_offset = DNSMSG_HEADER_LEN + question_len;
+
+	if (answer->ttl_s == 0 || answer->len > DNSMSG_MAX || answer->len < min_offset ||
+	    header->qdcount != 1 || (header->flags & DNSMSG_TC) ||
+	    (rcode != DNS_RCODE_NOERROR && rcode != DNS_RCODE_NXDOMAIN) ||
+	    answer->ttl_count != (size_t)header->ancount + header->nscount + header->arcount) {
+		return false;
+	}
+	for (size_t i = 0; i < answer->ttl_count; i++) {
+		if (answer->ttl_offsets[i] < min_offset ||
+		    answer->ttl_offsets[i] + 4u > answer->len) {
+			return false;
+		}
+		min_offset = answer->ttl_offsets[i] + 4u;
+	}
+	return dnsname_equal(answer->msg + DNSMSG_HEADER_LEN, key->bytes + 2, question_len - 4) &&
+	       memcmp(answer->msg + DNSMSG_HEADER_LEN + question_len - 4, key->bytes + key->len - 4,
+		      4) == 0;
+}
+
+/* Build the entry; the room for it is not looked at. NULL when out of memory. */
+static struct entry *entry_new(const struct cache_key *key, const struct cache_answer *answer,
+			       const struct dnsmsg_header *header, const struct cache_ttls *ttls,
+			       uint64_t now_ms)
+{
+	size_t body_len = answer->len - DNSMSG_HEADER_LEN;
+	struct entry *entry = malloc(offsetof(struct entry, ttl_offsets) +
+				     answer->ttl_count * sizeof(uint16_t) + body_len);
+	uint32_t max_s = answer->negative ? ttls->negative_max_s : ttls->max_s;
+	uint8_t *body;
+
+	if (!entry) {
+		return NULL;
+	}
+	entry->hash = (uint32_t)(key->hash >> 32);
+	entry->stored_tick = tick_of(now_ms);
+	entry->ttl_s = clamp(answer->ttl_s, ttls->min_s, max_s);
+	entry->body_len = (uint16_t)body_len;
+	entry->ancount = header->ancount;
+	entry->nscount = (uint8_t)header->nscount;
+	entry->arcount = (uint8_t)header->arcount;
+	entry->group = key->bytes[0];
+	entry->flags = (uint8_t)(key->bytes[1] | (header->flags & DNSMSG_AD ? ENTRY_AD : 0) |
+				 (header->flags & DNSMSG_RCODE) << ENTRY_RCODE_SHIFT);
+	body = entry_body(entry);
+	memcpy(body, answer->msg + DNSMSG_HEADER_LEN, body_len);
+	memcpy(body, key->bytes + 2, key->len - 2u);
+	/* Clients must not keep a negative answer longer than we do: they go by the SOA's TTL (RFC
+	 * 2308 section 5). */
+	max_s = answer->negative ? entry->ttl_s : max_s;
+	for (size_t i = 0; i < answer->ttl_count; i++) {
+		uint16_t offset = (uint16_t)(answer->ttl_offsets[i] - DNSMSG_HEADER_LEN);
+
+		entry->ttl_offsets[i] = offset;
+		set_u32(body + offset, clamp(get_u32(body + offset), ttls->min_s, max_s));
+	}
+	return entry;
+}
+
+/* Free what shard_evict() took out, linked by `older`; done without the mutex. */
+static void free_entries(struct entry *entry)
+{
+	while (entry) {
+		struct entry *next = entry->older;
+
+		free(entry);
+		entry = next;
+	}
+}
+
+/* Link the entry in, in the place of one with its key, and make room for it. Returns what had to
+ * go, for free_entries(). */
+static struct entry *shard_insert(struct shard *shard, const struct cache_key *key,
+				  struct entry *entry, uint64_t now_ms)
+{
+	size_t bytes = allocated_bytes(entry);
+	struct entry *garbage = shard_find(shard, key);
+
+	if (garbage) {
+		entry->flags |= garbage->flags & ENTRY_VISITED;
+		shard_unlink(shard, garbage);
+		garbage->older = NULL;
+	}
+	while (shard->bytes + bytes > shard->bytes_max) {
+		struct entry *victim = shard_evict(shard, now_ms);
+
+		victim->older = garbage;
+		garbage = victim;
+	}
+	shard_link(shard, entry);
+	shard_grow(shard);
+	return garbage;
+}
+
+int cache_put(struct cache *cache, const struct cache_key *key, const struct cache_answer *answer,
+	      const struct cache_ttls *ttls, uint64_t now_ms)
+{
+	struct shard *shard = cache_shard(cache, key);
+	struct dnsmsg_header header;
+	struct entry *garbage;
+	struct entry *entry;
+
+	assert(ttls->max_s <= CACHE_TTL_MAX_S && ttls->negative_max_s <= CACHE_TTL_MAX_S);
+	if (!dnsmsg_read_header(answer->msg, answer->len, &header) ||
+	    !answer_is_sound(key, answer, &header) ||
+	    (answer->negative ? ttls->negative_max_s : ttls->max_s) == 0) {
+		return -EINVAL;
+	}
+	if (header.nscount > UINT8_MAX || header.arcount > UINT8_MAX) {
+		return -E2BIG;
+	}
+	entry = entry_new(key, answer, &header, ttls, now_ms);
+	if (!entry) {
+		return -ENOMEM;
+	}
+	if (allocated_bytes(entry) > shard->bytes_max / SHARD_PART) {
+		free(entry);
+		return -E2BIG;
+	}
+	pthread_mutex_lock(&shard->mutex);
+	garbage = shard_insert(shard, key, entry, now_ms);
+	pthread_mutex_unlock(&shard->mutex);
+	free_entries(garbage);
+	return 0;
+}
+
+/* --- get --- */
+
+static void write_header(uint8_t *buf, const struct entry *entry, bool fits)
+{
+	unsigned flags = DNSMSG_QR | DNSMSG_RA | (unsigned)entry->flags >> ENTRY_RCODE_SHIFT;
+
+	memset(buf, 0, DNSMSG_HEADER_LEN);
+	set_u16(buf + 4, 1);
+	if (!fits) {
+		set_u16(buf + 2, flags | DNSMSG_TC);
+		return;
+	}
+	set_u16(buf + 2, flags | (entry->flags & ENTRY_AD ? DNSMSG_AD : 0));
+	set_u16(buf + 6, entry->ancount);
+	set_u16(buf + 8, entry->nscount);
+	set_u16(buf + 10, entry->arcount);
+}
+
+/* Copy a fresh entry out. */
+static void entry_copy(struct entry *entry, const struct cache_key *key, uint32_t age_s,
+		       uint8_t *buf, size_t cap, struct cache_result *ret_result)
+{
+	size_t record_count = entry_record_count(entry);
+	bool fits = (size_t)DNSMSG_HEADER_LEN + entry->body_len <= cap;
+	uint8_t *body = buf + DNSMSG_HEADER_LEN;
+	size_t len = fits ? entry->body_len : key->len - 2u;
+
+	write_header(buf, entry, fits);
+	memcpy(body, entry_body(entry), len);
+	for (size_t i = 0; fits && i < record_count; i++) {
+		uint8_t *field = body + entry->ttl_offsets[i];
+		uint32_t ttl_s = get_u32(field);
+
+		set_u32(field, ttl_s > age_s ? ttl_s - age_s : 0);
+	}
+	ret_result->len = DNSMSG_HEADER_LEN + len;
+	ret_result->ttl_s = entry->ttl_s - age_s;
+}
+
+enum cache_outcome cache_get(struct cache *cache, const struct cache_key *key, uint64_t now_ms,
+			     uint8_t *buf, size_t cap, struct cache_result *ret_result)
+{
+	struct shard *shard = cache_shard(cache, key);
+	enum cache_outcome outcome = CACHE_MISS;
+	struct entry *entry;
+
+	assert(cap >= DNSMSG_UDP_MIN);
+	pthread_mutex_lock(&shard->mutex);
+	entry = shard_find(shard, key);
+	if (entry) {
+		uint32_t age_ticks = entry_age_ticks(entry, now_ms);
+
+		outcome = entry_is_fresh(entry, age_ticks) ? CACHE_HIT : CACHE_EXPIRED;
+		if (outcome == CACHE_HIT) {
+			/* Looked at first, so that the cache lines of popular entries stay shared.
+			 */
+			if (!(entry->flags & ENTRY_VISITED)) {
+				entry->flags |= ENTRY_VISITED;
+			}
+			entry_copy(entry, key, age_ticks / TICKS_PER_S, buf, cap, ret_result);
+		}
+	}
+	pthread_mutex_unlock(&shard->mutex);
+	return outcome;
+}
+
+/* --- whole --- */
+
+void cache_flush(struct cache *cache)
+{
+	for (size_t i = 0; i < cache->shard_count; i++) {
+		struct shard *shard = &cache->shards[i];
+		struct entry *garbage;
+
+		pthread_mutex_lock(&shard->mutex);
+		garbage = shard->newest;
+		shard->newest = NULL;
+		shard->oldest = NULL;
+		shard->hand = NULL;
+		shard->entries = 0;
+		memset(shard->table, 0, shard->table_len * sizeof *shard->table);
+		shard->bytes = sizeof *shard + allocated_bytes(shard->table);
+		pthread_mutex_unlock(&shard->mutex);
+		free_entries(garbage);
+	}
+}
+
+void cache_read_stats(struct cache *cache, struct cache_stats *ret_stats)
+{
+	*ret_stats =
+		(struct cache_stats){ .bytes = sizeof *cache, .size_bytes = cache->size_bytes };
+	for (size_t i = 0; i < cache->shard_count; i++) {
+		struct shard *shard = &cache->shards[i];
+
+		pthread_mutex_lock(&shard->mutex);
+		ret_stats->entries += shard->entries;
+		ret_stats->bytes += shard->bytes;
+		ret_stats->evictions += shard->evictions;
+		pthread_mutex_unlock(&shard->mutex);
+	}
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The configuration of dnsproxyd: every key is declared here, once. A struct config is immutable; a
+ * reload makes another one.
+ */
+#ifndef DNSPROXYD_CONFIG_H
+#define DNSPROXYD_CONFIG_H
+
+#include "common/params.h"
+
+#define SERVER_PARAMS(P, PC)                                                                     \
+	P(WORKERS, workers, "workers", "auto", 1, 256, RESTART,                                  \
+	  "Threads that serve; auto is one per CPU.")                                            \
+	P(TEXT, user, "user", NULL, 0, 0, RESTART,                                               \
+	  "User to become when started as root; by default dnsproxyd, or nobody if there is no " \
+	  "such user.")
+PARAM_DECLARE(server_params, SERVER_PARAMS);
+
+#define LOG_PARAMS(P, PC)                                                     \
+	PC(level, "level", "info", "error|warning|notice|info|debug", RELOAD, \
+	   "What is logged: lines of this level and of the more serious ones.")
+PARAM_DECLARE(log_params, LOG_PARAMS);
+
+#define LISTEN_PARAMS(P, PC)                                \
+	P(ADDRS, addresses, "address", NULL, 53, 0, RELOAD, \
+	  "Addresses to answer on, by UDP and TCP.")        \
+	P(NETS, clients, "clients", "local", 0, 0, RELOAD,  \
+	  "Who is answered: local (loopback, private and link-local networks), any, or networks.")
+PARAM_DECLARE(listen_params, LISTEN_PARAMS);
+
+#define UPSTREAM_PARAMS(P, PC)                                                           \
+	P(ADDRS, servers, "server", NULL, 53, 0, RELOAD,                                 \
+	  "Servers to ask, the first that works; by default those of /etc/resolv.conf.") \
+	P(DURATION, timeout_ms, "timeout", "2s", 50, 4000, RELOAD,                       \
+	  "How long to wait for one server before asking again or asking the next.")
+PARAM_DECLARE(upstream_params, UPSTREAM_PARAMS);
+
+#define CACHE_PARAMS(P, PC)                                                                        \
+	P(SIZE, size_bytes, "size", "32M", 65536, 68719476736, RESTART,                            \
+	  "Memory for answers, all in.")                                                           \
+	P(DURATION, min_ttl_ms, "min-ttl", "0", 0, 86400000, RELOAD,                               \
+	  "Answers are kept at least so long; what must not be kept at all (TTL 0) still is not.") \
+	P(DURATION, max_ttl_ms, "max-ttl", "1d", 1000, 604800000, RELOAD,                          \
+	  "Answers are kept at most so long.")                                                     \
+	P(DURATION, negative_max_ttl_ms, "negative-max-ttl", "1h", 1000, 604800000, RELOAD,        \
+	  "That a name or type does not exist is kept at most so long.")
+PARAM_DECLARE(cache_params, CACHE_PARAMS);
+
+#define LIMITS_PARAMS(P, PC)                                                              \
+	P(COUNT, max_outstanding, "max-outstanding", "4096", 1, 60000, RELOAD,            \
+	  "Queries of one worker that may wait for upstream servers; more get SERVFAIL.") \
+	P(COUNT, max_tcp_clients, "max-tcp-clients", "512", 1, 1000000, RELOAD,           \
+	  "TCP connections of clients per worker; more are closed at once.")              \
+	P(DURATION, tcp_idle_timeout_ms, "tcp-idle-timeout", "10s", 100, 3600000, RELOAD, \
+	  "TCP connections on which nothing is asked for so long are closed.")            \
+	P(DURATION, drain_timeout_ms, "drain-timeout", "5s", 0, 86400000, RELOAD,         \
+	  "How long SIGTERM waits for open queries to be answered.")
+PARAM_DECLARE(limits_params, LIMITS_PARAMS);
+
+/* One [listen NAME] section. */
+struct listen_config {
+	const char *name;
+	const struct listen_params *params;
+};
+
+#define CONFIG_SERVERS_MAX 16
+
+struct config {
+	const struct server_params *server;
+	const struct log_params *log;
+	const struct cache_params *cache;
+	const struct limits_params *limits;
+	struct listen_config *listens;
+	size_t listen_count;
+	/* the servers to ask, in order; from the system when none is configured */
+	struct addr servers[CONFIG_SERVERS_MAX];
+	size_t server_count;
+	uint32_t timeout_ms;
+};
+
+extern const struct params_schema config_schema;
+
+/* Check across keys, find the system's servers. Borrows params for its life. Returns owned, or NULL
+ * with *reterr. */
+struct config *config_new(const struct params *params, struct ini_error *reterr);
+
+/* NULL is fine. */
+void config_free(struct config *config);
+
+/* The section that has this listening address, or NULL. */
+const struct listen_config *config_find_listen(const struct config *config, const struct addr *a);
+
+#endif

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: ISC */
+#include "dnsproxyd/dnsmsg.h"
+
+#include "common/wire.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Offsets in the header. */
+#define FLAGS_OFFSET    2
+#define QDCOUNT_OFFSET  4
+#define ANCOUNT_OFFSET  6
+#define ARCOUNT_OFFSET  10
+
+#define OPT_DO          0x8000u
+#define OPTION_EDE      15
+
+/* Code, length and info code of an EDE option. */
+#define EDE_LEN_MIN     6
+
+#define RCODE_MAX_PLAIN 15
+
+static uint16_t get_u16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static void set_u16(uint8_t *p, unsigned value)
+{
+	p[0] = (uint8_t)(value >> 8);
+	p[1] = (uint8_t)value;
+}
+
+/* --- headers and records --- */
+
+bool dnsmsg_read_header(const uint8_t *msg, size_t len, struct dnsmsg_header *ret_header)
+{
+	if (len < DNSMSG_HEADER_LEN) {
+		return false;
+	}
+	*ret_header = (struct dnsmsg_header){
+		.id = get_u16(msg),
+		.flags = get_u16(msg + FLAGS_OFFSET),
+		.qdcount = get_u16(msg + QDCOUNT_OFFSET),
+		.ancount = get_u16(msg + ANCOUNT_OFFSET),
+		.nscount = get_u16(msg + 8),
+		.arcount = get_u16(msg + ARCOUNT_OFFSET),
+	};
+	return true;
+}
+
+void dnsmsg_set_id(uint8_t *msg, uint16_t id)
+{
+	set_u16(msg, id);
+}
+
+size_t dnsmsg_read_rr(const uint8_t *msg, size_t len, size_t offset, struct dnsmsg_rr *ret_rr)
+{
+	size_t fixed = dnsname_skip(msg, len, offset);
+	struct wire_reader r;
+	struct dnsmsg_rr rr;
+	uint16_t rdlength;
+
+	if (!fixed) {
+		return 0;
+	}
+	r = wire_reader(msg + fixed, len - fixed);
+	rr.owner = offset;
+	rr.type = wire_u16(&r);
+	rr.class = wire_u16(&r);
+	rr.ttl_offset = fixed + 4;
+	rr.ttl = wire_u32(&r);
+	rdlength = wire_u16(&r);
+	rr.rdata = fixed + wire_offset(&r);
+	rr.end = rr.rdata + rdlength;
+	wire_take(&r, rdlength);
+	if (r.failed) {
+		return 0;
+	}
+	*ret_rr = rr;
+	return rr.end;
+}
+
+/* --- queries of clients --- */
+
+/* Read the question at *offset and move past it. */
+static bool read_question(const uint8_t *msg, size_t len, size_t *offset,
+			  struct dnsmsg_query *query)
+{
+	size_t name_len = dnsname_len(msg + *offset, len - *offset);
+	const uint8_t *question = msg + *offset;
+
+	if (!name_len || len - *offset - name_len < 4) {
+		return false;
+	}
+	memcpy(query->question, question, name_len + 4);
+	query->question_len = (uint16_t)(name_len + 4);
+	query->qtype = get_u16(question + name_len);
+	query->qclass = get_u16(question + name_len + 2);
+	*offset += name_len + 4;
+	return true;
+}
+
+/* Whether the options fill the OPT record exactly. */
+static bool options_are_sound(const uint8_t *msg, const struct dnsmsg_rr *opt)
+{
+	struct wire_reader r = wire_reader(msg + opt->rdata, opt->end - opt->rdata);
+
+	while (wire_left(&r) > 0 && !r.failed) {
+		wire_u16(&r);
+		wire_take(&r, wire_u16(&r));
+	}
+	return !r.failed;
+}
+
+static bool read_opt(const uint8_t *msg, const struct dnsmsg_rr *opt, struct dnsmsg_query *query)
+{
+	if (query->has_opt || msg[opt->owner] != 0) {
+		return false;
+	}
+	query->has_opt = true;
+	/* In an OPT record the class holds the payload size, the TTL the version and DO (RFC 6891
+	 * section 6.1.3). */
+	query->payload = opt->class < DNSMSG_UDP_MIN ? DNSMSG_UDP_MIN : opt->class;
+	query->edns_version = (uint8_t)(opt->ttl >> 16);
+	query->dnssec_ok = opt->ttl & OPT_DO;
+	return options_are_sound(msg, opt);
+}
+
+/* SIG(0) is a SIG record that covers type 0 (RFC 2931 section 3). */
+static bool is_signature(const uint8_t *msg, const struct dnsmsg_rr *rr)
+{
+	return rr->type == DNS_TYPE_TSIG || (rr->type == DNS_TYPE_SIG && rr->end - rr->rdata >= 2 &&
+					     get_u16(msg + rr->rdata) == 0);
+}
+
+/* Read all records from offset to the end of the message. */
+static bool read_records(const uint8_t *msg, size_t len, size_t offset,
+			 const struct dnsmsg_header *header, struct dnsmsg_query *query)
+{
+	size_t additional = (size_t)header->ancount + header->nscount;
+	size_t count = additional + header->arcount;
+	struct dnsmsg_rr rr;
+
+	for (size_t i = 0; i < count; i++) {
+		offset = dnsmsg_read_rr(msg, len, offset, &rr);
+		if (!offset) {
+			return false;
+		}
+		if (rr.type == DNS_TYPE_OPT && (i < additional || !read_opt(msg, &rr, query))) {
+			return false;
+		}
+		if (i >= additional && is_signature(msg, &rr)) {
+			query->is_signed = true;
+		}
+	}
+	return offset == len;
+}
+
+enum dnsmsg_verdict dnsmsg_parse_query(const uint8_t *msg, size_t len,
+				       struct dnsmsg_query *ret_query)
+{
+	struct dnsmsg_query *query = ret_query;
+	struct dnsmsg_header header;
+	size_t offset = DNSMSG_HEADER_LEN;
+
+	if (!dnsmsg_read_header(msg, len, &header) || (header.flags & DNSMSG_QR)) {
+		return DNSMSG_DROP;
+	}
+	query->id = header.id;
+	query->flags = header.flags;
+	query->qtype = 0;
+	query->qclass = 0;
+	query->payload = DNSMSG_UDP_MIN;
+	query->question_len = 0;
+	query->edns_version = 0;
+	query->has_opt = false;
+	query->dnssec_ok = false;
+	query->is_signed = false;
+	if (header.flags & DNSMSG_OPCODE) {
+		return DNSMSG_NOTIMP;
+	}
+	/* Go through a wrong number of questions too: whether to answer with OPT stands behind
+	 * them. */
+	for (unsigned i = 0; i < header.qdcount; i++) {
+		if (!read_question(msg, len, &offset, query)) {
+			return DNSMSG_FORMERR;
+		}
+	}
+	if (header.qdcount != 1) {
+		query->question_len = 0;
+	}
+	if (!read_records(msg, len, offset, &header, query) || header.qdcount != 1) {
+		return DNSMSG_FORMERR;
+	}
+	return query->edns_version > 0 ? DNSMSG_BADVERS : DNSMSG_OK;
+}
+
+/* --- queries of ours --- */
+
+/* Write a header and, unless question_len is 0, that one question. Returns the length. */
+static size_t write_question(uint8_t *msg, uint16_t id, unsigned flags, const uint8_t *question,
+			     size_t question_len)
+{
+	memset(msg, 0, DNSMSG_HEADER_LEN);
+	set_u16(msg, id);
+	set_u16(msg + FLAGS_OFFSET, flags);
+	set_u16(msg + QDCOUNT_OFFSET, question_len > 0);
+	memcpy(msg + DNSMSG_HEADER_LEN, question, question_len);
+	return DNSMSG_HEADER_LEN + question_len;
+}
+
+/* Write the fixed part of an OPT record (RFC 6891 section 6.1.2), which must fit, and count it. */
+static size_t write_opt(uint8_t *msg, size_t len, uint32_t ttl, size_t options_len)
+{
+	uint8_t *opt = msg + len;
+
+	opt[0] = 0;
+	set_u16(opt + 1, DNS_TYPE_OPT);
+	set_u16(opt + 3, DNSMSG_UDP_PAYLOAD);
+	set_u16(opt + 5, ttl >> 16);
+	set_u16(opt + 7, ttl);
+	set_u16(opt + 9, (unsigned)options_len);
+	set_u16(msg + ARCOUNT_OFFSET, get_u16(msg + ARCOUNT_OFFSET) + 1u);
+	return len + DNSMSG_OPT_LEN;
+}
+
+size_t dnsmsg_build_query(const struct dnsmsg_query *query, uint16_t id, unsigned send,
+			  uint8_t buf[DNSMSG_QUERY_MAX])
+{
+	unsigned flags = DNSMSG_RD | DNSMSG_AD | (send & DNSMSG_SEND_CD ? DNSMSG_CD : 0);
+	size_t len;
+
+	assert(query->question_len > 0);
+	len = write_question(buf, id, flags, query->question, query->question_len);
+	if (send & DNSMSG_SEND_EDNS) {
+		len = write_opt(buf, len, send & DNSMSG_SEND_DO ? OPT_DO : 0, 0);
+	}
+	return len;
+}
+
+/* --- replies to clients --- */
+
+size_t dnsmsg_udp_limit(const struct dnsmsg_query *query, size_t max_bytes)
+{
+	size_t max = max_bytes < DNSMSG_UDP_MIN ? DNSMSG_UDP_MIN : max_bytes;
+
+	max = max > DNSMSG_UDP_MAX ? DNSMSG_UDP_MAX : max;
+	return query->payload < max ? query->payload : max;
+}
+
+/* Add our OPT at msg[len], when the client sent one, with as much of ede as fits; OPT itself must
+ * fit. */
+static size_t append_opt(uint8_t *msg, size_t len, const struct dnsmsg_query *query, unsigned rcode,
+			 const struct dnsmsg_ede *ede, size_t limit)
+{
+	uint32_t ttl = (rcode >> 4) << 24 | (query->dnssec_ok ? OPT_DO : 0);
+	size_t text_len = ede && ede->text ? strlen(ede->text) : 0;
+	uint8_t *option = msg + len + DNSMSG_OPT_LEN;
+
+	if (!query->has_opt) {
+		return len;
+	}
+	if (!ede || len + DNSMSG_OPT_LEN + EDE_LEN_MIN > limit) {
+		return write_opt(msg, len, ttl, 0);
+	}
+	if (len + DNSMSG_OPT_LEN + EDE_LEN_MIN + text_len > limit) {
+		text_len = 0;
+	}
+	set_u16(option, OPTION_EDE);
+	set_u16(option + 2, (unsigned)(2 + text_len));
+	set_u16(option + 4, ede->code);
+	if (text_len) {
+		memcpy(option + EDE_LEN_MIN, ede->text, text_len);
+	}
+	return write_opt(msg, len, ttl, EDE_LEN_MIN + text_len) + EDE_LEN_MIN + text_len;
+}
+
+size_t dnsmsg_answer(uint8_t *msg, size_t len, const struct dnsmsg_query *query,
+		     const struct dnsmsg_ede *ede, size_t limit)
+{
+	unsigned stored = get_u16(msg + FLAGS_OFFSET);
+	unsigned keep = DNSMSG_TC | DNSMSG_RCODE;
+	size_t opt_len = query->has_opt ? DNSMSG_OPT_LEN : 0;
+
+	assert(query->question_len > 0 && len >= (size_t)DNSMSG_HEADER_LEN + query->question_len);
+	assert(limit >= DNSMSG_UDP_MIN);
+	if ((query->flags & DNSMSG_AD) || query->dnssec_ok) {
+		keep |= DNSMSG_AD;
+	}
+	if (len + opt_len > limit) {
+		stored = (stored | DNSMSG_TC) & ~(unsigned)DNSMSG_AD;
+		len = (size_t)DNSMSG_HEADER_LEN + query->question_len;
+		memset(msg + ANCOUNT_OFFSET, 0, DNSMSG_HEADER_LEN - ANCOUNT_OFFSET);
+	}
+	set_u16(msg, query->id);
+	set_u16(msg + FLAGS_OFFSET,
+		DNSMSG_QR | DNSMSG_RA | (query->flags & (DNSMSG_RD | DNSMSG_CD)) | (stored & keep));
+	memcpy(msg + DNSMSG_HEADER_LEN, query->question, query->question_len);
+	return append_opt(msg, len, query, 0, ede, limit);
+}
+
+size_t dnsmsg_error(const struct dnsmsg_query *query, unsigned rcode, const struct dnsmsg_ede *ede,
+		    uint8_t *buf, size_t limit)
+{
+	unsigned flags =
+		DNSMSG_QR | DNSMSG_RA | (query->flags & (DNSMSG_OPCODE | DNSMSG_RD | DNSMSG_CD));
+	size_t len;
+
+	assert(limit >= DNSMSG_UDP_MIN);
+	if (rcode > RCODE_MAX_PLAIN && !query->has_opt) {
+		rcode = DNS_RCODE_SERVFAIL;
+	}
+	len = write_question(buf, query->id, flags | (rcode & DNSMSG_RCODE), query->question,
+			     query->question_len);
+	return append_opt(buf, len, query, rcode, ede, limit);
+}

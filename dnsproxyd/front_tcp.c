@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: ISC */
+#include "dnsproxyd/front_tcp.h"
+
+#include "common/container.h"
+#include "common/listener.h"
+#include "common/log.h"
+
+#include "dnsproxyd/metrics.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	LENGTH_BYTES = 2,
+	IN_BYTES = 2048,           /* longest question taken */
+	OPEN_MAX_PER_CLIENT = 128, /* questions waiting; more stay unread in the socket */
+	OUT_MAX_BYTES =
+		256 * 1024, /* replies waiting for the client to read; more close the connection */
+};
+
+struct tcp_client;
+
+/* A question that waits for an upstream server. */
+struct tcp_query {
+	struct query query;
+	struct tcp_client *client;
+	struct tcp_query *next;
+	struct tcp_query *prev;
+};
+
+struct tcp_client {
+	struct front_tcp *front;
+	struct tcp_client *next;
+	struct tcp_client *prev;
+	struct watch watch;
+	struct timer idle;
+	bool fin_seen; /* it asks no more; what is open is answered */
+	bool closed;
+	unsigned open_count;
+	struct tcp_query open; /* ring head */
+	uint8_t in[LENGTH_BYTES + IN_BYTES];
+	size_t in_len;
+	uint8_t *out; /* what the socket did not take, or NULL */
+	size_t out_len;
+	struct deferred deferred;
+};
+
+struct front_tcp {
+	struct query_context *context;
+	const struct netset *clients;
+	struct addr addr;
+	struct listener *listener; /* NULL once stopped */
+	struct tcp_client *first;
+	size_t client_count;
+	struct log_limit log;
+};
+
+static void count(struct front_tcp *f, enum dnsproxyd_metric metric, int64_t amount)
+{
+	metrics_add(f->context->metrics, metric, amount);
+}
+
+/* --- the end of a connection ----------------------------------------------------------------- */
+
+static void free_client(struct deferred *deferred)
+{
+	free(container_of(deferred, struct tcp_client, deferred));
+}
+
+static void drop_query(struct tcp_query *q)
+{
+	q->prev->next = q->next;
+	q->next->prev = q->prev;
+	q->client->open_count--;
+	free(q);
+}
+
+static void close_client(struct tcp_client *c)
+{
+	struct front_tcp *f = c->front;
+
+	if (c->closed) {
+		return;
+	}
+	c->closed = true;
+	while (c->open.next != &c->open) {
+		struct tcp_query *q = c->open.next;
+
+		query_cancel(&q->query);
+		drop_query(q);
+	}
+	timer_stop(&c->idle);
+	watch_close(&c->watch);
+	free(c->out);
+	if (c->prev) {
+		c->prev->next = c->next;
+	} else {
+		f->first = c->next;
+	}
+	if (c->next) {
+		c->next->prev = c->prev;
+	}
+	f->client_count--;
+	count(f, METRIC_tcp_now, -1);
+	loop_free_later(f->context->loop, &c->deferred, free_client);
+	if (f->listener) {
+		listener_fd_freed(f->listener);
+	}
+}
+
+/* --- replies --------------------------------------------------------------------------------- */
+
+/* What the events should be now: read as long as more questions are welcome, write while replies
+ * wait. */
+static void set_events(struct tcp_client *c)
+{
+	bool read = !c->fin_seen && c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0 &&
+		    c->front->listener;
+
+	if (watch_modify(&c->watch, (read ? LOOP_READ : 0u) | (c->out_len > 0 ? LOOP_WRITE : 0u)) <
+	    0) {
+		close_client(c);
+	}
+}
+
+/* Whether the connection has nothing left to do. */
+static bool is_over(const struct tcp_client *c)
+{
+	return (c->fin_seen || !c->front->listener) && c->open_count == 0 && c->out_len == 0;
+}
+
+static void settle(struct tcp_client *c)
+{
+	if (c->closed) {
+		return;
+	}
+	if (is_over(c)) {
+		close_client(c);
+	} else {
+		set_events(c);
+	}
+}
+
+/* Keep what the socket did not take. False when the client has to go. */
+static bool keep_out(struct tcp_client *c, const uint8_t *bytes, size_t len)
+{
+	uint8_t *out;
+
+	if (c->out_len + len > OUT_MAX_BYTES) {
+		count(c->front, METRIC_tcp_slow, 1);
+		return false;
+	}
+	out = realloc(c->out, c->out_len + len);
+	if (!out) {
+		return false;
+	}
+	memcpy(out + c->out_len, bytes, len);
+	c->out = out;
+	c->out_len += len;
+	return true;
+}
+
+/* Length and message in one write (RFC 7766 section 8). */
+static void send_reply(struct tcp_client *c, const uint8_t *msg, size_t len)
+{
+	const uint8_t prefix[LENGTH_BYTES] = { (uint8_t)(len >> 8), (uint8_t)len };
+	struct iovec iov[2] = { { (void *)(uintptr_t)prefix, LENGTH_BYTES },
+				{ (void *)(uintptr_t)msg, len } };
+	const struct msghdr hdr = { .msg_iov = iov, .msg_iovlen = 2 };
+	size_t sent = 0;
+	size_t prefix_left;
+
+	if (c->out_len == 0) {
+		ssize_t n = sendmsg(c->watch.fd, &hdr, MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			close_client(c);
+			return;
+		}
+		sent = n > 0 ? (size_t)n : 0;
+	}
+	prefix_left = sent < LENGTH_BYTES ? LENGTH_BYTES - sent : 0;
+	sent = sent > LENGTH_BYTES ? sent - LENGTH_BYTES : 0;
+	if ((prefix_left > 0 && !keep_out(c, prefix + LENGTH_BYTES - prefix_left, prefix_left)) ||
+	    (sent < len && !keep_out(c, msg + sent, len - sent))) {
+		close_client(c);
+	}
+}
+
+static void flush_out(struct tcp_client *c)
+{
+	ssize_t n = send(c->watch.fd, c->out, c->out_len, MSG_NOSIGNAL);
+
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR) {
+			close_client(c);
+		}
+		return;
+	}
+	c->out_len -= (size_t)n;
+	if (c->out_len == 0) {
+		free(c->out);
+		c->out = NULL;
+	} else {
+		memmove(c->out, c->out + n, c->out_len);
+	}
+}
+
+/* --- questions ------------------------------------------------------------------------------- */
+
+static void take_messages(struct tcp_client *c);
+
+static void on_done(struct query *query, const uint8_t *reply, size_t len)
+{
+	struct tcp_query *q = container_of(query, struct tcp_query, query);
+	struct tcp_client *c = q->client;
+
+	drop_query(q);
+	send_reply(c, reply, len);
+	/* Questions that were held back may go on. */
+	take_messages(c);
+	settle(c);
+}
+
+static void start_query(struct tcp_client *c, const struct query_draft *draft)
+{
+	struct query_context *context = c->front->context;
+	struct tcp_query *q = malloc(sizeof *q);
+	size_t len;
+
+	if (!q) {
+		close_client(c);
+		return;
+	}
+	q->client = c;
+	q->prev = c->open.prev;
+	q->next = &c->open;
+	c->open.prev->next = q;
+	c->open.prev = q;
+	c->open_count++;
+	len = query_start(&q->query, context, draft, false, on_done, context->message, DNSMSG_MAX);
+	if (len > 0) {
+		drop_query(q);
+		send_reply(c, context->message, len);
+	}
+}
+
+static void take_message(struct tcp_client *c, const uint8_t *msg, size_t len)
+{
+	struct query_context *context = c->front->context;
+	struct query_draft draft;
+	size_t reply_len;
+
+	count(c->front, METRIC_queries_tcp, 1);
+	switch (query_try(context, msg, len, false, &draft, context->message, DNSMSG_MAX,
+			  &reply_len)) {
+	case QUERY_DROPPED:
+		close_client(c);
+		break;
+	case QUERY_ANSWERED:
+		send_reply(c, context->message, reply_len);
+		break;
+	case QUERY_PENDING:
+		start_query(c, &draft);
+		break;
+	}
+}
+
+/* Take the complete messages out of the buffer, as far as more questions are welcome. */
+static void take_messages(struct tcp_client *c)
+{
+	size_t taken = 0;
+
+	while (!c->closed && c->in_len - taken >= LENGTH_BYTES &&
+	       c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0) {
+		const uint8_t *p = c->in + taken;
+		size_t len = (size_t)(p[0] << 8 | p[1]);
+
+		if (len > IN_BYTES) {
+			count(c->front, METRIC_queries_dropped, 1);
+			close_client(c);
+			return;
+		}
+		if (c->in_len - taken - LENGTH_BYTES < len) {
+			break;
+		}
+		take_message(c, p + LENGTH_BYTES, len);
+		taken += LENGTH_BYTES + len;
+	}
+	if (!c->closed && taken > 0) {
+		memmove(c->in, c->in + taken, c->in_len - taken);
+		c->in_len -= taken;
+	}
+}
+
+static void on_idle(struct timer *timer);
+
+static void start_idle_timer(struct tcp_client *c)
+{
+	struct query_context *context = c->front->context;
+
+	timer_start(&c->idle, context->loop,
+		    loop_now_ms(context->loop) + context->config->limits->tcp_idle_timeout_ms,
+		    on_idle);
+}
+
+static void on_idle(struct timer *timer)
+{
+	struct tcp_client *c = container_of(timer, struct tcp_client, idle);
+
+	if (c->open_count > 0 && c->out_len == 0) {
+		/* It waits for us. */
+		start_idle_timer(c);
+		return;
+	}
+	count(c->front, c->out_len > 0 ? METRIC_tcp_slow : METRIC_tcp_idle, 1);
+	close_client(c);
+}
+
+static void read_some(struct tcp_client *c)
+{
+	ssize_t n = recv(c->watch.fd, c->in + c->in_len, sizeof c->in - c->in_len, 0);
+
+	if (n > 0) {
+		c->in_len += (size_t)n;
+		start_idle_timer(c);
+		take_messages(c);
+	} else if (n == 0) {
+		c->fin_seen = true;
+	} else if (errno != EAGAIN && errno != EINTR) {
+		close_client(c);
+	}
+}
+
+static void on_client(struct watch *watch, uint32_t events)
+{
+	struct tcp_client *c = container_of(watch, struct tcp_client, watch);
+
+	if (events & LOOP_ERROR || (events & LOOP_HANGUP && !(events & LOOP_READ))) {
+		close_client(c);
+		return;
+	}
+	if (events & LOOP_WRITE && c->out_len > 0) {
+		flush_out(c);
+		if (!c->closed && c->out_len == 0) {
+			start_idle_timer(c);
+			take_messages(c);
+		}
+	}
+	if (!c->closed && events & LOOP_READ) {
+		read_some(c);
+	}
+	settle(c);
+}
+
+/* --- accepting ------------------------------------------------------------------------------- */
+
+static struct tcp_client *new_client(struct front_tcp *f, int fd)
+{
+	struct tcp_client *c = calloc(1, sizeof *c);
+
+	if (!c) {
+		return NULL;
+	}
+	c->front = f;
+	c->open.next = &c->open;
+	c->open.prev = &c->open;
+	if (watch_start(&c->watch, f->context->loop, fd, LOOP_READ, on_client) < 0) {
+		free(c);
+		return NULL;
+	}
+	c->next = f->first;
+	if (c->next) {
+		c->next->prev = c;
+	}
+	f->first = c;
+	f->client_count++;
+	return c;
+}
+
+static void on_accept(void *arg, int fd, const struct addr *peer)
+{
+	struct front_tcp *f = arg;
+	const int on = 1;
+	struct tcp_client *c = NULL;
+
+	if (f->clients && netset_contains(f->clients, peer) &&
+	    f->client_count < f->context->config->limits->max_tcp_clients) {
+		c = new_client(f, fd);
+	}
+	if (!c) {
+		close(fd);
+		count(f, METRIC_tcp_refused, 1);
+		return;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	count(f, METRIC_tcp_accepted, 1);
+	count(f, METRIC_tcp_now, 1);
+	start_idle_timer(c);
+}
+
+static void on_event(void *arg, enum listener_event event, int error)
+{
+	struct front_tcp *f = arg;
+	uint32_t suppressed;
+
+	if (event != LISTENER_PAUSED) {
+		return;
+	}
+	count(f, METRIC_accept_paused, 1);
+	if (log_limit_ok(&f->log, loop_now_ms(f->context->loop), &suppressed)) {
+		log_event(LOG_LEVEL_WARNING, "accept-paused", KV_ADDR("address", &f->addr),
+			  KV_ERRNO("error", error), KV_UINT("suppressed", suppressed));
+	}
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+struct front_tcp *front_tcp_new(struct query_context *context, int fd, const struct addr *addr)
+{
+	static const struct listener_ops ops = { .on_accept = on_accept, .on_event = on_event };
+	struct front_tcp *f = calloc(1, sizeof *f);
+
+	if (!f) {
+		close(fd);
+		errno = ENOMEM;
+		return NULL;
+	}
+	f->context = context;
+	f->addr = *addr;
+	f->listener = listener_start(context->loop, fd, &ops, f);
+	if (!f->listener) {
+		int saved = errno;
+
+		free(f);
+		errno = saved;
+		return NULL;
+	}
+	return f;
+}
+
+void front_tcp_set_clients(struct front_tcp *f, const struct netset *clients)
+{
+	f->clients = clients;
+}
+
+void front_tcp_stop(struct front_tcp *f)
+{
+	struct tcp_client *c = f->first;
+
+	listener_free(f->listener);
+	f->listener = NULL;
+	while (c) {
+		struct tcp_client *next = c->next;
+
+		settle(c);
+		c = next;
+	}
+}
+
+void front_tcp_free(struct front_tcp *f)
+{
+	if (!f) {
+		return;
+	}
+	while (f->first) {
+		close_client(f->first);
+	}
+	listener_free(f->listener);
+	free(f);
+}

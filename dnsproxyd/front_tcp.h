@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Questions by TCP (RFC 7766): messages with a two-byte length, any number on a connection,
+ * answered as the answers come. A client that does not read its replies, asks nothing, or asks too
+ * much at once, is held back or closed.
+ *
+ * Thread: the worker's.
+ */
+#ifndef DNSPROXYD_FRONT_TCP_H
+#define DNSPROXYD_FRONT_TCP_H
+
+#include "common/netset.h"
+
+#include "dnsproxyd/query.h"
+
+struct front_tcp;
+
+/* Accept on fd (which is owned from now on), bound to `addr`. Returns owned, or NULL with errno;
+ * then fd is closed. */
+struct front_tcp *front_tcp_new(struct query_context *context, int fd, const struct addr *addr);
+
+/* Who is answered; borrowed until the next call. NULL: nobody. */
+void front_tcp_set_clients(struct front_tcp *front, const struct netset *clients);
+
+/* Accept no more, read no more questions; those that are open are still answered. */
+void front_tcp_stop(struct front_tcp *front);
+
+/* Close all connections, free. NULL is fine. */
+void front_tcp_free(struct front_tcp *front);
+
+#endif

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: ISC */
+#include "common/service.h"
+
+#include "dnsproxyd/server.h"
+
+int main(int argc, char **argv)
+{
+	return service_main(&server_ops, argc, argv);
+}

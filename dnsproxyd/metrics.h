@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * All counters of dnsproxyd, declared once: X(name, "help"). Those that end in _now are gauges.
+ */
+#ifndef DNSPROXYD_METRICS_H
+#define DNSPROXYD_METRICS_H
+
+#include "common/metrics.h"
+
+#define DNSPROXYD_METRICS(X)                                                                    \
+	X(queries_udp, "Datagrams received.")                                                   \
+	X(queries_tcp, "Messages received over TCP.")                                           \
+	X(queries_dropped, "Messages that are no query, or from clients that are not allowed.") \
+	X(queries_malformed, "Queries answered with FORMERR, NOTIMP or BADVERS.")               \
+	X(queries_overload, "Queries answered with SERVFAIL because too many were open.")       \
+	X(queries_open_now, "Queries waiting for an upstream server.")                          \
+	X(cache_hits, "Queries answered from the cache.")                                       \
+	X(cache_misses, "Queries that were not in the cache.")                                  \
+	X(cache_expired, "Queries that were in the cache, but too old.")                        \
+	X(answers, "Queries answered with what an upstream server said.")                       \
+	X(answers_failed, "Queries answered with SERVFAIL because no server helped.")           \
+	X(upstream_sends, "Queries sent to upstream servers.")                                  \
+	X(upstream_answers, "Good answers of upstream servers.")                                \
+	X(upstream_tcp, "Answers of upstream servers that came by TCP.")                        \
+	X(upstream_timeouts, "Queries that a server did not answer in time.")                   \
+	X(upstream_errors, "SERVFAIL and other refusals of upstream servers.")                  \
+	X(upstream_unreachable, "Queries that could not be sent, or were refused by ICMP.")     \
+	X(upstream_malformed, "Answers of upstream servers that were broken.")                  \
+	X(tcp_accepted, "TCP connections accepted.")                                            \
+	X(tcp_now, "TCP connections open now.")                                                 \
+	X(tcp_refused, "TCP connections closed at once: not allowed, or too many.")             \
+	X(tcp_idle, "TCP connections closed because nothing came.")                             \
+	X(tcp_slow, "TCP connections closed because the client did not read.")                  \
+	X(accept_paused, "Times that accepting paused for lack of descriptors or memory.")      \
+	X(udp_send_lost, "Answers that the kernel did not take.")
+
+enum dnsproxyd_metric {
+	DNSPROXYD_METRICS(METRIC_ENUM) METRIC_COUNT,
+};
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The life of a client's question: parse, look into the cache, else ask upstream, keep the answer,
+ * reply. Knows nothing of sockets: the fronts bring messages and take replies.
+ *
+ * Two steps, so that a cache hit costs no memory: query_try() answers from what is at hand, and
+ * only when it cannot does the front set up a struct query of its own and call query_start().
+ *
+ * Thread: the worker's.
+ */
+#ifndef DNSPROXYD_QUERY_H
+#define DNSPROXYD_QUERY_H
+
+#include "common/loop.h"
+#include "common/metrics.h"
+
+#include "dnsproxyd/cache.h"
+#include "dnsproxyd/config.h"
+#include "dnsproxyd/dnsmsg.h"
+#include "dnsproxyd/forward.h"
+
+/* What the queries of one worker share. Made and kept current by server.c. */
+struct query_context {
+	struct loop *loop;
+	struct metrics *metrics;
+	struct cache *cache; /* shared by all workers */
+	const struct config *config;
+	struct forward_group group;
+	size_t open_count; /* queries between query_start() and their end */
+	uint8_t *message;  /* room for one message, DNSMSG_MAX bytes, for one call at a time */
+	void (*on_idle)(struct query_context *context); /* the last open query has ended */
+};
+
+/* A question, understood. */
+struct query_draft {
+	struct dnsmsg_query question;
+	struct cache_key key;
+};
+
+enum query_step {
+	QUERY_DROPPED,  /* deserves no reply */
+	QUERY_ANSWERED, /* the reply is in the buffer */
+	QUERY_PENDING,  /* go on with query_start(); the draft is filled */
+};
+
+/* Answer at once if possible. The reply goes to buf (at least DNSMSG_UDP_MIN bytes) and is at most
+ * cap bytes, and for UDP at most what the client takes. */
+enum query_step query_try(struct query_context *context, const uint8_t *msg, size_t len,
+			  bool is_udp, struct query_draft *ret_draft, uint8_t *buf, size_t cap,
+			  size_t *ret_len);
+
+struct query;
+
+/* The reply, valid during the call; the query has ended and may be freed. Called once, never from
+ * within query_start(). */
+typedef void (*query_done_fn)(struct query *query, const uint8_t *reply, size_t len);
+
+/* An open question; embedded by the front, which owns it. */
+struct query {
+	struct query_context *context;
+	query_done_fn done;
+	struct query_draft draft;
+	bool is_udp;
+	struct forward forward;
+};
+
+/* Ask upstream. When that cannot even begin (too many are open), the reply is written to buf and
+ * its length returned, and the query has ended; otherwise 0. */
+size_t query_start(struct query *query, struct query_context *context,
+		   const struct query_draft *draft, bool is_udp, query_done_fn done, uint8_t *buf,
+		   size_t cap);
+
+/* The client is gone; done is not called. */
+void query_cancel(struct query *query);
+
+#endif

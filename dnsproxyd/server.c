@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: ISC */
+#include "dnsproxyd/server.h"
+
+#include "common/container.h"
+#include "common/crypto.h"
+#include "common/ports.h"
+
+#include "dnsproxyd/cache.h"
+#include "dnsproxyd/config.h"
+#include "dnsproxyd/front_tcp.h"
+#include "dnsproxyd/front_udp.h"
+#include "dnsproxyd/metrics.h"
+#include "dnsproxyd/query.h"
+#include "dnsproxyd/upstream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The upstream servers of one configuration, as one worker sees them. After a reload the old ones
+ * stay until they have no open query any more. */
+struct group {
+	struct upstream *upstreams[CONFIG_SERVERS_MAX];
+	struct addr servers[CONFIG_SERVERS_MAX];
+	size_t count;
+	uint32_t timeout_ms;
+};
+
+/* One worker's part. */
+struct server {
+	struct query_context context;
+	struct service *service;
+	struct worker *worker;
+	struct ports ports;
+	struct group group;
+	bool draining;
+	uint8_t message[DNSMSG_MAX];
+};
+
+/* --- ports ----------------------------------------------------------------------------------- */
+
+static void *open_port(struct port *port, int fd)
+{
+	struct server *server = port->owner;
+
+	return port->want.type == SOCK_STREAM
+		       ? (void *)front_tcp_new(&server->context, fd, &port->want.addr)
+		       : (void *)front_udp_new(&server->context, fd, &port->want.addr);
+}
+
+static void close_port(struct port *port)
+{
+	if (port->want.type == SOCK_STREAM) {
+		front_tcp_free(port->front);
+	} else {
+		front_udp_free(port->front);
+	}
+}
+
+static const struct ports_ops ports_ops = { .open = open_port, .close = close_port };
+
+/* Tell every front who may ask it. */
+static void set_clients(struct server *server)
+{
+	for (const struct port *port = server->ports.first; port; port = port->next) {
+		const struct listen_config *listen =
+			config_find_listen(server->context.config, &port->want.addr);
+		const struct netset *clients = listen ? &listen->params->clients : NULL;
+
+		if (port->want.type == SOCK_STREAM) {
+			front_tcp_set_clients(port->front, clients);
+		} else {
+			front_udp_set_clients(port->front, clients);
+		}
+	}
+}
+
+static int update_ports(struct server *server)
+{
+	int r = ports_update(&server->ports, service_sockets(server->service),
+			     server->worker->index);
+
+	set_clients(server);
+	return r;
+}
+
+/* --- upstream servers ------------------------------------------------------------------------ */
+
+static void group_done(struct group *group)
+{
+	for (size_t i = 0; i < group->count; i++) {
+		upstream_free(group->upstreams[i]);
+	}
+	*group = (struct group){ 0 };
+}
+
+/* 0 or -errno; then the group is empty. */
+static int group_init(struct group *group, struct server *server, const struct config *config)
+{
+	*group = (struct group){ .timeout_ms = config->timeout_ms };
+	for (size_t i = 0; i < config->server_count; i++) {
+		struct upstream *u = upstream_new(server->context.loop, server->context.metrics,
+						  &config->servers[i], config->timeout_ms,
+						  (uint32_t)config->limits->max_outstanding);
+
+		if (!u) {
+			int saved = errno;
+
+			group_done(group);
+			return -saved;
+		}
+		group->upstreams[group->count] = u;
+		group->servers[group->count] = config->servers[i];
+		group->count++;
+	}
+	return 0;
+}
+
+static bool group_fits(const struct group *group, const struct config *config)
+{
+	for (size_t i = 0; i < group->count && i < config->server_count; i++) {
+		if (!addr_equal(&group->servers[i], &config->servers[i])) {
+			return false;
+		}
+	}
+	return group->count == config->server_count && group->timeout_ms == config->timeout_ms;
+}
+
+/* Ask the servers of this configuration from now on. Queries that wait for the old ones end with a
+ * failure. */
+static int update_group(struct server *server, const struct config *config)
+{
+	struct group old = server->group;
+	struct group new;
+	int r;
+
+	if (server->context.config && group_fits(&old, config)) {
+		return 0;
+	}
+	r = group_init(&new, server, config);
+	if (r < 0) {
+		return r;
+	}
+	server->group = new;
+	server->context.group.count = new.count;
+	group_done(&old);
+	return 0;
+}
+
+/* --- a worker's life ------------------------------------------------------------------------- */
+
+static void on_idle(struct query_context *context)
+{
+	struct server *server = container_of(context, struct server, context);
+
+	if (server->draining) {
+		service_worker_drained(server->service, server->worker);
+	}
+}
+
+static void worker_end(struct worker *worker)
+{
+	struct server *server = worker->state;
+
+	ports_done(&server->ports);
+	group_done(&server->group);
+	free(server);
+	worker->state = NULL;
+}
+
+static int worker_begin(struct service *service, struct worker *worker, void *state,
+			const void *config)
+{
+	struct server *server = calloc(1, sizeof *server);
+	int r;
+
+	if (!server) {
+		return -ENOMEM;
+	}
+	worker->state = server;
+	server->service = service;
+	server->worker = worker;
+	server->context = (struct query_context){
+		.loop = worker->loop,
+		.metrics = worker->metrics,
+		.cache = state,
+		.group = { .loop = worker->loop, .upstreams = server->group.upstreams },
+		.message = server->message,
+		.on_idle = on_idle,
+	};
+	ports_init(&server->ports, &ports_ops, server);
+	r = update_group(server, config);
+	server->context.config = config;
+	r = r < 0 ? r : update_ports(server);
+	if (r < 0) {
+		worker_end(worker);
+	}
+	return r;
+}
+
+static void worker_reload(struct worker *worker, const void *config)
+{
+	struct server *server = worker->state;
+	int r = update_group(server, config);
+
+	server->context.config = config;
+	if (r == 0) {
+		r = update_ports(server);
+	} else {
+		set_clients(server);
+	}
+	if (r < 0) {
+		log_event(LOG_LEVEL_ERROR, "reload-incomplete", KV_UINT("worker", worker->index),
+			  KV_ERRNO("error", -r));
+	}
+}
+
+static void worker_drain(struct worker *worker)
+{
+	struct server *server = worker->state;
+
+	server->draining = true;
+	for (const struct port *port = server->ports.first; port; port = port->next) {
+		if (port->want.type == SOCK_STREAM) {
+			front_tcp_stop(port->front);
+		} else {
+			front_udp_stop(port->front);
+		}
+	}
+	if (server->context.open_count == 0) {
+		service_worker_drained(server->service, worker);
+	}
+}
+
+/* --- the daemon's life ----------------------------------------------------------------------- */
+
+static int list_sockets(const void *arg, struct listen_want **ret_wants, size_t *ret_count)
+{
+	const struct config *config = arg;
+	struct listen_want *wants;
+	size_t count = 0;
+
+	for (size_t i = 0; i < config->listen_count; i++) {
+		count += 2 * config->listens[i].params->addresses.count;
+	}
+	wants = calloc(count + 1, sizeof *wants);
+	if (!wants) {
+		return -ENOMEM;
+	}
+	count = 0;
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const struct addr_list *list = &config->listens[i].params->addresses;
+
+		for (size_t k = 0; k < list->count; k++) {
+			wants[count++] = (struct listen_want){ list->items[k], SOCK_DGRAM };
+			wants[count++] = (struct listen_want){ list->items[k], SOCK_STREAM };
+		}
+	}
+	*ret_wants = wants;
+	*ret_count = count;
+	return 0;
+}
+
+static void *state_new(const void *arg)
+{
+	const struct config *config = arg;
+	struct crypto_key key;
+
+	if (config->server_count == 0) {
+		log_event(
+			LOG_LEVEL_WARNING, "no-upstream",
+			KV_TEXT("why",
+				"no server is configured and /etc/resolv.conf names none but us"));
+	}
+	for (size_t i = 0; i < config->server_count; i++) {
+		log_event(LOG_LEVEL_NOTICE, "upstream", KV_ADDR("server", &config->servers[i]));
+	}
+	crypto_random(&key, sizeof key);
+	return cache_new(config->cache->size_bytes, crypto_siphash, &key);
+}
+
+static void state_free(void *state)
+{
+	cache_free(state);
+}
+
+static void *config_make(const struct params *params, struct ini_error *reterr)
+{
+	return config_new(params, reterr);
+}
+
+static void config_drop(void *config)
+{
+	config_free(config);
+}
+
+static struct service_settings settings_of(const void *arg)
+{
+	static const enum log_level levels[] = { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING,
+						 LOG_LEVEL_NOTICE, LOG_LEVEL_INFO,
+						 LOG_LEVEL_DEBUG };
+	const struct config *config = arg;
+
+	return (struct service_settings){
+		.workers = (unsigned)config->server->workers,
+		.user = config->server->user,
+		.default_user = "dnsproxyd",
+		.log_level = levels[config->log->level],
+		.drain_timeout_ms = config->limits->drain_timeout_ms,
+	};
+}
+
+static const struct metric_row metric_rows[] = { DNSPROXYD_METRICS(METRIC_ROW) };
+
+const struct service_ops server_ops = {
+	.name = "dnsproxyd",
+	.summary = "DNS forwarder with a cache.",
+	.default_config = SYSCONFDIR "/dnsproxyd/dnsproxyd.conf",
+	.schema = &config_schema,
+	.metrics = metric_rows,
+	.metric_count = METRIC_COUNT,
+	.config_new = config_make,
+	.config_free = config_drop,
+	.settings = settings_of,
+	.list_sockets = list_sockets,
+	.state_new = state_new,
+	.state_free = state_free,
+	.worker_start = worker_begin,
+	.worker_reload = worker_reload,
+	.worker_drain = worker_drain,
+	.worker_stop = worker_end,
+};

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: ISC */
+#include "socksd/config.h"
+
+#include "common/container.h"
+
+#include "socksd/users_file.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#define PARAM_STRUCT struct server_params
+static const struct param_row server_rows[] = PARAM_ROWS(SERVER_PARAMS);
+#undef PARAM_STRUCT
+#define PARAM_STRUCT struct log_params
+static const struct param_row log_rows[] = PARAM_ROWS(LOG_PARAMS);
+#undef PARAM_STRUCT
+#define PARAM_STRUCT struct listen_params
+static const struct param_row listen_rows[] = PARAM_ROWS(LISTEN_PARAMS);
+#undef PARAM_STRUCT
+#define PARAM_STRUCT struct limits_params
+static const struct param_row limits_rows[] = PARAM_ROWS(LIMITS_PARAMS);
+#undef PARAM_STRUCT
+#define PARAM_STRUCT struct dns_params
+static const struct param_row dns_rows[] = PARAM_ROWS(DNS_PARAMS);
+#undef PARAM_STRUCT
+
+static const char *const listen_builtin[] = { "local.address=127.0.0.1:1080, [::1]:1080", NULL };
+
+static const struct section_row sections[] = {
+	SECTION_ROW("server", struct server_params, server_rows, "The process."),
+	SECTION_ROW("log", struct log_params, log_rows, "What is logged."),
+	SECTION_ROW("limits", struct limits_params, limits_rows, "What clients can use up."),
+	SECTION_ROW("dns", struct dns_params, dns_rows, "How names are resolved."),
+	SECTION_ROW_NAMED("listen", struct listen_params, listen_rows, listen_builtin,
+			  "Where clients connect to."),
+};
+
+const struct params_schema config_schema = { sections, ARRAY_SIZE(sections) };
+
+/* The keys of one [listen] against each other. */
+static int check_listen(const struct section *section, struct ini_error *reterr)
+{
+	const struct listen_params *p = section->values;
+
+	if (p->addresses.count == 0) {
+		params_fail(reterr, section, offsetof(struct listen_params, addresses),
+			    "address = IP:PORT", "[listen %s] has no address", section->name);
+		return -1;
+	}
+	if (p->auth == LISTEN_AUTH_PASSWORD && !p->users_file) {
+		params_fail(reterr, section, offsetof(struct listen_params, auth),
+			    "users = FILE beside it", "auth = password without a users file");
+		return -1;
+	}
+	if (p->auth == LISTEN_AUTH_NONE && p->users_file) {
+		params_fail(reterr, section, offsetof(struct listen_params, users_file),
+			    "auth = password beside it",
+			    "a users file that auth = none would ignore");
+		return -1;
+	}
+	if (p->auth == LISTEN_AUTH_NONE && p->clients.any && !p->open_proxy) {
+		params_fail(reterr, section, offsetof(struct listen_params, clients),
+			    "auth = password, fewer clients, or open-proxy = yes",
+			    "auth = none with clients = any is an open proxy");
+		return -1;
+	}
+	return 0;
+}
+
+/* Whether an earlier section, or the same one, listens on `a` already. */
+static bool listens_on(const struct config *config, const struct addr *a, const struct addr *except)
+{
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const struct addr_list *list = &config->listens[i].params->addresses;
+
+		for (size_t k = 0; k < list->count && &list->items[k] != except; k++) {
+			if (addr_equal(&list->items[k], a)) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+static int check_unique(const struct config *config, const struct section *section,
+			struct ini_error *reterr)
+{
+	const struct listen_params *p = section->values;
+
+	for (size_t i = 0; i < p->addresses.count; i++) {
+		if (listens_on(config, &p->addresses.items[i], &p->addresses.items[i])) {
+			char text[ADDR_TEXT_MAX];
+
+			addr_format(&p->addresses.items[i], text, sizeof text);
+			params_fail(reterr, section, offsetof(struct listen_params, addresses),
+				    "each address once", "address %s is given twice", text);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* Read the users file of a [listen]; one that cannot be read is a fault of the line that names it.
+ */
+static int load_users(struct listen_config *listen, const struct section *section,
+		      struct ini_error *reterr)
+{
+	struct ini_error why;
+	int r = users_file_load(listen->params->users_file, &listen->users, &why);
+
+	if (r == -EINVAL) {
+		*reterr = why;
+	} else if (r < 0) {
+		params_fail(reterr, section, offsetof(struct listen_params, users_file),
+			    "a users file that can be read", "%s", why.text);
+	}
+	return r < 0 ? -1 : 0;
+}
+
+static int add_listen(struct config *config, const struct section *section,
+		      struct ini_error *reterr)
+{
+	struct listen_config *listen = &config->listens[config->listen_count++];
+
+	listen->name = section->name;
+	listen->params = section->values;
+	if (check_listen(section, reterr) < 0 || check_unique(config, section, reterr) < 0) {
+		return -1;
+	}
+	if (listen->params->auth == LISTEN_AUTH_PASSWORD) {
+		return load_users(listen, section, reterr);
+	}
+	return 0;
+}
+
+static int add_listens(struct config *config, const struct params *params, struct ini_error *reterr)
+{
+	const struct section *section = NULL;
+	size_t count = 0;
+
+	while ((section = params_next(params, "listen", section)) != NULL) {
+		count++;
+	}
+	config->listens = calloc(count, sizeof *config->listens);
+	if (!config->listens) {
+		ini_fail(reterr, "socksd", 0, "free memory", "cannot allocate memory");
+		return -1;
+	}
+	while ((section = params_next(params, "listen", section)) != NULL) {
+		if (add_listen(config, section, reterr) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+struct config *config_new(const struct params *params, struct ini_error *reterr)
+{
+	struct config *config = calloc(1, sizeof *config);
+
+	if (!config) {
+		ini_fail(reterr, "socksd", 0, "free memory", "cannot allocate memory");
+		return NULL;
+	}
+	config->server = params_section(params, "server");
+	config->log = params_section(params, "log");
+	config->limits = params_section(params, "limits");
+	config->dns = params_section(params, "dns");
+	if (add_listens(config, params, reterr) < 0) {
+		config_free(config);
+		return NULL;
+	}
+	return config;
+}
+
+void config_free(struct config *config)
+{
+	if (!config) {
+		return;
+	}
+	for (size_t i = 0; i < config->listen_count; i++) {
+		users_free(config->listens[i].users);
+	}
+	free(config->listens);
+	free(config);
+}
+
+const struct listen_config *config_find_listen(const struct config *config, const struct addr *a)
+{
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const struct addr_list *list = &config->listens[i].params->addresses;
+
+		for (size_t k = 0; k < list->count; k++) {
+			if (addr_equal(&list->items[k], a)) {
+				return &config->listens[i];
+			}
+		}
+	}
+	return NULL;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The configuration of socksd: every key is declared here, once. A struct config is immutable; a
+ * reload makes another one.
+ */
+#ifndef SOCKSD_CONFIG_H
+#define SOCKSD_CONFIG_H
+
+#include "common/params.h"
+
+#include "socksd/users.h"
+
+#define SERVER_PARAMS(P, PC)                                                                       \
+	P(WORKERS, workers, "workers", "auto", 1, 256, RESTART,                                    \
+	  "Threads that serve; auto is one per CPU.")                                              \
+	P(TEXT, user, "user", NULL, 0, 0, RESTART,                                                 \
+	  "User to become when started as root; by default socksd, or nobody if there is no such " \
+	  "user.")
+PARAM_DECLARE(server_params, SERVER_PARAMS);
+
+#define LOG_PARAMS(P, PC)                                                     \
+	PC(level, "level", "info", "error|warning|notice|info|debug", RELOAD, \
+	   "What is logged: lines of this level and of the more serious ones.")
+PARAM_DECLARE(log_params, LOG_PARAMS);
+
+#define LISTEN_PARAMS(P, PC)                                                                       \
+	P(ADDRS, addresses, "address", NULL, 1080, 0, RELOAD, "Addresses to accept clients on.")   \
+	PC(auth, "auth", "none", "none|password", RELOAD, "What clients must do to be served.")    \
+	P(PATH, users_file, "users", NULL, 0, 0, RELOAD,                                           \
+	  "File of user names and password hashes, made with socksd-passwd; needed for auth = "    \
+	  "password.")                                                                             \
+	P(NETS, clients, "clients", "local", 0, 0, RELOAD,                                         \
+	  "Who may connect: local (loopback, private and link-local networks), any, or networks.") \
+	P(BOOL, open_proxy, "open-proxy", "no", 0, 0, RELOAD,                                      \
+	  "Says that auth = none with clients = any is meant: everybody can use this proxy.")
+PARAM_DECLARE(listen_params, LISTEN_PARAMS);
+
+#define LIMITS_PARAMS(P, PC)                                                                    \
+	P(COUNT, max_sessions, "max-sessions", "65536", 1, 10000000, RELOAD,                    \
+	  "Sessions at the same time; further connections are closed at once.")                 \
+	P(DURATION, handshake_timeout_ms, "handshake-timeout", "10s", 100, 600000, RELOAD,      \
+	  "From the connection to the complete request, however many bytes come in between.")   \
+	P(DURATION, connect_timeout_ms, "connect-timeout", "15s", 100, 600000, RELOAD,          \
+	  "For finding and reaching the target.")                                               \
+	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,             \
+	  "Sessions in which nothing moves for so long are ended.")                             \
+	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD, \
+	  "The same once one side has finished sending.")                                       \
+	P(DURATION, drain_timeout_ms, "drain-timeout", "30s", 0, 86400000, RELOAD,              \
+	  "How long SIGTERM waits for sessions to end.")
+PARAM_DECLARE(limits_params, LIMITS_PARAMS);
+
+#define DNS_PARAMS(P, PC)                                                                      \
+	P(ADDRS, servers, "server", NULL, 53, 0, RELOAD,                                       \
+	  "Servers that resolve the names in requests; by default those of /etc/resolv.conf.") \
+	PC(family, "family", "any", "any|ipv4|ipv6", RELOAD, "Which addresses of a name to use.")
+PARAM_DECLARE(dns_params, DNS_PARAMS);
+
+enum listen_auth {
+	LISTEN_AUTH_NONE,
+	LISTEN_AUTH_PASSWORD,
+};
+
+enum dns_family {
+	DNS_FAMILY_ANY,
+	DNS_FAMILY_IPV4,
+	DNS_FAMILY_IPV6,
+};
+
+/* One [listen NAME] section. */
+struct listen_config {
+	const char *name;
+	const struct listen_params *params;
+	struct users *users; /* NULL unless auth = password */
+};
+
+struct config {
+	const struct server_params *server;
+	const struct log_params *log;
+	const struct limits_params *limits;
+	const struct dns_params *dns;
+	struct listen_config *listens;
+	size_t listen_count;
+};
+
+extern const struct params_schema config_schema;
+
+/* Check across keys, read the users files. Borrows params for its life. Returns owned, or NULL with
+ * *reterr. */
+struct config *config_new(const struct params *params, struct ini_error *reterr);
+
+/* NULL is fine. */
+void config_free(struct config *config);
+
+/* The section that has this listening address, or NULL. */
+const struct listen_config *config_find_listen(const struct config *config, const struct addr *a);
+
+#endif

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: ISC */
+#include "socksd/dial.h"
+
+#include "common/container.h"
+
+#include "socksd/relay.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	ADDRESSES_PER_FAMILY = 8,
+	ATTEMPTS_AT_ONCE = 4,
+	STAGGER_MS = 250,         /* RFC 8305 section 5, Connection Attempt Delay */
+	RESOLUTION_DELAY_MS = 50, /* RFC 8305 section 3: how long A waits for AAAA */
+};
+
+struct attempt {
+	struct watch watch;
+	struct dial *dial;
+	struct addr addr;
+};
+
+/* The addresses of one family that are still to be tried. */
+struct candidates {
+	struct addr items[ADDRESSES_PER_FAMILY];
+	unsigned count;
+	unsigned next;
+};
+
+struct dial {
+	struct dial_config config;
+	dial_done_fn done;
+	void *arg;
+	uint16_t port;
+	char name[SOCKS5_NAME_MAX + 1];
+	unsigned lookups; /* on their way; they hold the memory */
+	bool ended;
+	bool next_is_ipv4; /* whose turn it is */
+	struct candidates ipv6;
+	struct candidates ipv4;
+	struct attempt attempts[ATTEMPTS_AT_ONCE];
+	struct timer next_timer; /* when to start the next attempt */
+	struct task start_task;
+	bool failed; /* some attempt has: the two below say the most telling result */
+	enum socks5_reply reply;
+	const char *why;
+	struct deferred deferred;
+};
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static void free_dial(struct deferred *deferred)
+{
+	free(container_of(deferred, struct dial, deferred));
+}
+
+/* Stop everything; the memory goes when no lookup refers to it. */
+static void end(struct dial *d)
+{
+	d->ended = true;
+	timer_stop(&d->next_timer);
+	task_cancel(&d->start_task);
+	for (int i = 0; i < ATTEMPTS_AT_ONCE; i++) {
+		watch_close(&d->attempts[i].watch);
+	}
+	if (d->lookups == 0) {
+		loop_free_later(d->config.loop, &d->deferred, free_dial);
+	}
+}
+
+void dial_cancel(struct dial *d)
+{
+	if (d) {
+		end(d);
+	}
+}
+
+/* Remember the most telling of the failures. */
+static void note_failure(struct dial *d, enum socks5_reply reply, const char *why)
+{
+	if (!d->failed || socks5_reply_best(d->reply, reply) != d->reply) {
+		d->reply = reply;
+		d->why = why;
+	}
+	d->failed = true;
+}
+
+static bool attempts_running(const struct dial *d)
+{
+	for (int i = 0; i < ATTEMPTS_AT_ONCE; i++) {
+		if (watch_active(&d->attempts[i].watch)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool candidates_left(const struct dial *d)
+{
+	return d->ipv6.next < d->ipv6.count || d->ipv4.next < d->ipv4.count;
+}
+
+static void start_next(struct dial *d);
+
+/* After a failure: try the next, wait for what is under way, or report. */
+static void go_on(struct dial *d)
+{
+	struct dial_result result;
+
+	if (d->ended) {
+		return;
+	}
+	if (candidates_left(d)) {
+		start_next(d);
+		return;
+	}
+	if (d->lookups > 0 || attempts_running(d)) {
+		return;
+	}
+	result = (struct dial_result){ .reply = d->reply, .why = d->why };
+	d->done(d->arg, &result);
+	end(d);
+}
+
+/* --- connecting ------------------------------------------------------------------------------ */
+
+static void report_connected(struct attempt *a, const struct addr *local)
+{
+	struct dial *d = a->dial;
+	struct dial_result result = {
+		.reply = SOCKS5_SUCCEEDED,
+		.why = "connected",
+		.watch = &a->watch,
+		.remote = a->addr,
+		.local = *local,
+	};
+
+	d->done(d->arg, &result);
+	end(d);
+}
+
+static void attempt_failed(struct attempt *a, int error)
+{
+	enum socks5_reply reply = socks5_reply_from_errno(error);
+
+	watch_close(&a->watch);
+	note_failure(a->dial, reply, socks5_reply_name(reply));
+	go_on(a->dial);
+}
+
+static int socket_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof error;
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? errno : error;
+}
+
+static void on_attempt(struct watch *watch, uint32_t events)
+{
+	struct attempt *a = container_of(watch, struct attempt, watch);
+	struct addr local = { 0 };
+	socklen_t len = sizeof local;
+	int error = events & (LOOP_ERROR | LOOP_HANGUP) ? socket_error(watch->fd) : 0;
+
+	if (error == 0 && !(events & LOOP_WRITE)) {
+		return;
+	}
+	if (error == 0 && getsockname(watch->fd, &local.sa, &len) < 0) {
+		error = errno;
+	}
+	/* With nobody listening, a connection to one's own ephemeral port can meet itself (RFC 9293
+	 * section 3.5). */
+	if (error == 0 && addr_equal(&local, &a->addr)) {
+		error = ECONNREFUSED;
+	}
+	if (error != 0) {
+		attempt_failed(a, error);
+	} else {
+		report_connected(a, &local);
+	}
+}
+
+static int open_socket(const struct addr *a)
+{
+	const int on = 1;
+	int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0) {
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	}
+	return fd;
+}
+
+/* 0, or a positive errno. */
+static int connect_to(struct attempt *a)
+{
+	int fd = open_socket(&a->addr);
+	int error;
+
+	if (fd < 0) {
+		return errno;
+	}
+	if (connect(fd, &a->addr.sa, addr_len(&a->addr)) < 0 && errno != EINPROGRESS) {
+		error = errno;
+		close(fd);
+		return error;
+	}
+	error = -watch_start(&a->watch, a->dial->config.loop, fd, RELAY_EVENTS, on_attempt);
+	if (error != 0) {
+		close(fd);
+	}
+	return error;
+}
+
+static struct attempt *free_attempt(struct dial *d)
+{
+	for (int i = 0; i < ATTEMPTS_AT_ONCE; i++) {
+		if (!watch_active(&d->attempts[i].watch)) {
+			return &d->attempts[i];
+		}
+	}
+	return NULL;
+}
+
+/* The next address, families taking turns. */
+static bool take_candidate(struct dial *d, struct addr *ret_addr)
+{
+	struct candidates *turn = d->next_is_ipv4 ? &d->ipv4 : &d->ipv6;
+
+	if (turn->next == turn->count) {
+		turn = d->next_is_ipv4 ? &d->ipv6 : &d->ipv4;
+	}
+	if (turn->next == turn->count) {
+		return false;
+	}
+	*ret_addr = turn->items[turn->next++];
+	d->next_is_ipv4 = turn == &d->ipv6;
+	return true;
+}
+
+static void on_next_timer(struct timer *timer)
+{
+	start_next(container_of(timer, struct dial, next_timer));
+}
+
+/* Start attempts until one is under way, or nothing is left to try. */
+static void start_next(struct dial *d)
+{
+	struct attempt *a = free_attempt(d);
+	const char *why = NULL;
+	struct addr addr;
+
+	while (a && take_candidate(d, &addr)) {
+		int error;
+
+		if (!d->config.allowed(d->arg, &addr, &why)) {
+			note_failure(d, SOCKS5_NOT_ALLOWED, why);
+			continue;
+		}
+		a->dial = d;
+		a->addr = addr;
+		error = connect_to(a);
+		if (error == 0) {
+			timer_start(&d->next_timer, d->config.loop,
+				    loop_now_ms(d->config.loop) + STAGGER_MS, on_next_timer);
+			return;
+		}
+		note_failure(d, socks5_reply_from_errno(error),
+			     socks5_reply_name(socks5_reply_from_errno(error)));
+	}
+	if (a) {
+		go_on(d);
+	}
+}
+
+/* --- resolving ------------------------------------------------------------------------------- */
+
+static void add_candidate(struct dial *d, const struct addr *addr)
+{
+	struct candidates *c = addr->sa.sa_family == AF_INET ? &d->ipv4 : &d->ipv6;
+
+	if (c->count < ADDRESSES_PER_FAMILY) {
+		c->items[c->count] = *addr;
+		addr_set_port(&c->items[c->count], d->port);
+		c->count++;
+	}
+}
+
+/* An answer has come, for one family or both. */
+static void on_lookup(void *arg, enum ares_io_status status,
+		      const struct ares_io_address *addresses, size_t count)
+{
+	struct dial *d = arg;
+	bool only_ipv4;
+
+	d->lookups--;
+	if (d->ended) {
+		if (d->lookups == 0) {
+			loop_free_later(d->config.loop, &d->deferred, free_dial);
+		}
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		add_candidate(d, &addresses[i].addr);
+	}
+	if (status != ARES_IO_OK) {
+		note_failure(d, SOCKS5_HOST_UNREACHABLE, ares_io_status_text(status));
+	}
+	only_ipv4 = d->lookups > 0 && d->ipv6.count == 0 && d->ipv4.count > 0;
+	if (attempts_running(d)) {
+		return; /* the timer or a failure gets to the new ones */
+	}
+	if (only_ipv4) {
+		timer_start(&d->next_timer, d->config.loop,
+			    loop_now_ms(d->config.loop) + RESOLUTION_DELAY_MS, on_next_timer);
+	} else {
+		go_on(d);
+	}
+}
+
+static void look_up(struct dial *d, const char *name)
+{
+	/* Both at once, before any answer: a lookup may be answered from within. */
+	d->lookups = d->config.family == AF_UNSPEC ? 2 : 1;
+	if (d->config.family != AF_INET) {
+		ares_io_lookup(d->config.resolver, name, AF_INET6, on_lookup, d);
+	}
+	if (d->config.family != AF_INET6) {
+		ares_io_lookup(d->config.resolver, name, AF_INET, on_lookup, d);
+	}
+}
+
+/* --- start ----------------------------------------------------------------------------------- */
+
+static void on_start(struct task *task)
+{
+	struct dial *d = container_of(task, struct dial, start_task);
+
+	if (candidates_left(d)) {
+		start_next(d);
+	} else {
+		look_up(d, d->name);
+	}
+}
+
+struct dial *dial_start(const struct dial_config *config, const struct socks5_target *target,
+			dial_done_fn done, void *arg)
+{
+	struct dial *d = calloc(1, sizeof *d);
+
+	if (!d) {
+		return NULL;
+	}
+	d->config = *config;
+	d->done = done;
+	d->arg = arg;
+	d->port = target->port;
+	if (target->addr.sa.sa_family != AF_UNSPEC) {
+		add_candidate(d, &target->addr);
+	} else {
+		memcpy(d->name, target->name, sizeof d->name);
+	}
+	loop_run_task(config->loop, &d->start_task, on_start);
+	return d;
+}

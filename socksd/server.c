@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: ISC */
+#include "socksd/server.h"
+
+#include "common/ares_io.h"
+#include "common/container.h"
+#include "common/listener.h"
+#include "common/ports.h"
+
+#include "socksd/config.h"
+#include "socksd/context.h"
+#include "socksd/session.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	SCRATCH_BYTES = 65536,
+	RESOLVERS_MAX = 8,
+	RESOLVER_TIMEOUT_MS = 2000,
+	RESOLVER_TRIES = 2,
+};
+
+/* What the workers share. */
+struct shared {
+	atomic_llong session_count;
+};
+
+/* One worker's part. */
+struct server {
+	struct context context;
+	struct service *service;
+	struct worker *worker;
+	struct shared *shared;
+	struct ports ports;
+	struct addr resolver_servers[RESOLVERS_MAX];
+	size_t resolver_server_count;
+	bool draining;
+	struct log_limit accept_log;
+	struct log_limit limit_log;
+	uint8_t scratch[SCRATCH_BYTES];
+};
+
+/* --- accepting ------------------------------------------------------------------------------- */
+
+static void count(struct server *server, enum socksd_metric metric)
+{
+	metrics_add(server->worker->metrics, metric, 1);
+}
+
+static void log_limited(struct log_limit *limit, struct server *server, const char *event,
+			const char *why, const struct addr *client)
+{
+	uint32_t suppressed;
+
+	if (log_limit_ok(limit, loop_now_ms(server->context.loop), &suppressed)) {
+		log_event(LOG_LEVEL_WARNING, event, KV_TEXT("why", why), KV_IP("client", client),
+			  KV_UINT("suppressed", suppressed));
+	}
+}
+
+/* Whether one more session fits; then it is counted. */
+static bool take_session_slot(struct server *server)
+{
+	long long max = (long long)server->context.config->limits->max_sessions;
+
+	if (atomic_fetch_add(&server->shared->session_count, 1) < max) {
+		return true;
+	}
+	atomic_fetch_sub(&server->shared->session_count, 1);
+	return false;
+}
+
+static void on_accept(void *arg, int fd, const struct addr *peer)
+{
+	struct port *port = arg;
+	struct server *server = port->owner;
+	const struct listen_config *listen =
+		config_find_listen(server->context.config, &port->want.addr);
+
+	count(server, METRIC_sessions_accepted);
+	if (!listen || !netset_contains(&listen->params->clients, peer)) {
+		close(fd);
+		count(server, METRIC_refused_client);
+		log_limited(&server->limit_log, server, "refused", "clients", peer);
+		return;
+	}
+	if (!take_session_slot(server)) {
+		close(fd);
+		count(server, METRIC_refused_limit);
+		log_limited(&server->limit_log, server, "refused", "max-sessions", peer);
+		return;
+	}
+	if (session_start(&server->context, fd, peer, listen, &port->want.addr) < 0) {
+		atomic_fetch_sub(&server->shared->session_count, 1);
+		count(server, METRIC_refused_memory);
+		log_limited(&server->limit_log, server, "refused", "memory", peer);
+	}
+}
+
+static void on_listener_event(void *arg, enum listener_event event, int error)
+{
+	struct port *port = arg;
+	struct server *server = port->owner;
+	uint32_t suppressed;
+
+	switch (event) {
+	case LISTENER_PAUSED:
+		count(server, METRIC_accept_paused);
+		break;
+	case LISTENER_SHED:
+		count(server, METRIC_accept_shed);
+		break;
+	case LISTENER_RESUMED:
+		return;
+	}
+	if (log_limit_ok(&server->accept_log, loop_now_ms(server->context.loop), &suppressed)) {
+		log_event(LOG_LEVEL_WARNING,
+			  event == LISTENER_PAUSED ? "accept-paused" : "accept-shed",
+			  KV_ADDR("address", &port->want.addr), KV_ERRNO("error", error),
+			  KV_UINT("suppressed", suppressed));
+	}
+}
+
+static void *open_port(struct port *port, int fd)
+{
+	static const struct listener_ops ops = { .on_accept = on_accept,
+						 .on_event = on_listener_event };
+	const struct server *server = port->owner;
+
+	return listener_start(server->context.loop, fd, &ops, port);
+}
+
+static void close_port(struct port *port)
+{
+	listener_free(port->front);
+}
+
+static const struct ports_ops ports_ops = { .open = open_port, .close = close_port };
+
+static void on_session_end(struct context *context)
+{
+	struct server *server = container_of(context, struct server, context);
+
+	atomic_fetch_sub(&server->shared->session_count, 1);
+	for (struct port *port = server->ports.first; port; port = port->next) {
+		listener_fd_freed(port->front);
+	}
+	if (server->draining && !context->sessions) {
+		service_worker_drained(server->service, server->worker);
+	}
+}
+
+/* The addresses that the guard must not let anybody reach through us. 0 or -ENOMEM. */
+static int list_own_addresses(struct server *server)
+{
+	size_t count_own = 0;
+	struct addr *own;
+
+	for (const struct port *port = server->ports.first; port; port = port->next) {
+		count_own++;
+	}
+	own = calloc(count_own + 1, sizeof *own);
+	if (!own) {
+		return -ENOMEM;
+	}
+	count_own = 0;
+	for (const struct port *port = server->ports.first; port; port = port->next) {
+		own[count_own++] = port->want.addr;
+	}
+	free(server->context.own);
+	server->context.own = own;
+	server->context.own_count = count_own;
+	return 0;
+}
+
+static int update_ports(struct server *server)
+{
+	int r = ports_update(&server->ports, service_sockets(server->service),
+			     server->worker->index);
+	int r_own = list_own_addresses(server);
+
+	return r < 0 ? r : r_own;
+}
+
+/* --- the resolver ---------------------------------------------------------------------------- */
+
+/* The servers to resolve names with: those configured, or the system's. */
+static size_t list_resolver_servers(const struct config *config, struct addr servers[RESOLVERS_MAX])
+{
+	size_t count_servers = 0;
+
+	while (count_servers < config->dns->servers.count && count_servers < RESOLVERS_MAX) {
+		servers[count_servers] = config->dns->servers.items[count_servers];
+		count_servers++;
+	}
+	if (count_servers == 0) {
+		count_servers = ares_io_system_servers("/etc/resolv.conf", servers, RESOLVERS_MAX);
+	}
+	if (count_servers == 0) {
+		/* As resolv.conf(5) has it for an empty file. */
+		addr_parse("127.0.0.1", 53, &servers[0]);
+		count_servers = 1;
+	}
+	return count_servers;
+}
+
+static bool same_servers(const struct server *server, const struct addr *servers,
+			 size_t count_servers)
+{
+	if (count_servers != server->resolver_server_count) {
+		return false;
+	}
+	for (size_t i = 0; i < count_servers; i++) {
+		if (!addr_equal(&servers[i], &server->resolver_servers[i])) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Make the resolver one that asks the right servers; lookups that the old one has open fail. 0 or
+ * -errno. */
+static int update_resolver(struct server *server, const struct config *config)
+{
+	struct addr servers[RESOLVERS_MAX];
+	struct ares_io_config ares = {
+		.loop = server->context.loop,
+		.servers = servers,
+		.server_count = list_resolver_servers(config, servers),
+		.timeout_ms = RESOLVER_TIMEOUT_MS,
+		.tries = RESOLVER_TRIES,
+		.hosts_file = true,
+	};
+	struct ares_io *resolver;
+
+	if (same_servers(server, servers, ares.server_count)) {
+		return 0;
+	}
+	resolver = ares_io_new(&ares);
+	if (!resolver) {
+		return -errno;
+	}
+	ares_io_free(server->context.resolver);
+	server->context.resolver = resolver;
+	memcpy(server->resolver_servers, servers, sizeof servers);
+	server->resolver_server_count = ares.server_count;
+	return 0;
+}
+
+/* --- a worker's life ------------------------------------------------------------------------- */
+
+static void worker_end(struct worker *worker)
+{
+	struct server *server = worker->state;
+
+	ports_done(&server->ports);
+	session_end_all(&server->context);
+	ares_io_free(server->context.resolver);
+	free(server->context.own);
+	free(server);
+	worker->state = NULL;
+}
+
+static int worker_begin(struct service *service, struct worker *worker, void *state,
+			const void *config)
+{
+	struct server *server = calloc(1, sizeof *server);
+	int r;
+
+	if (!server) {
+		return -ENOMEM;
+	}
+	worker->state = server;
+	server->service = service;
+	server->worker = worker;
+	server->shared = state;
+	server->context = (struct context){
+		.loop = worker->loop,
+		.metrics = worker->metrics,
+		.helpers = service_helpers(service),
+		.scratch = server->scratch,
+		.scratch_bytes = sizeof server->scratch,
+		.config = config,
+		.on_session_end = on_session_end,
+	};
+	ports_init(&server->ports, &ports_ops, server);
+	r = update_resolver(server, config);
+	r = r < 0 ? r : update_ports(server);
+	if (r < 0) {
+		worker_end(worker);
+	}
+	return r;
+}
+
+static void worker_reload(struct worker *worker, const void *arg)
+{
+	struct server *server = worker->state;
+	const struct config *config = arg;
+	int r;
+
+	session_reconfigure_all(&server->context, config);
+	r = update_resolver(server, config);
+	server->context.config = config;
+	if (r == 0) {
+		r = update_ports(server);
+	}
+	if (r < 0) {
+		log_event(LOG_LEVEL_ERROR, "reload-incomplete", KV_UINT("worker", worker->index),
+			  KV_ERRNO("error", -r));
+	}
+}
+
+static void worker_drain(struct worker *worker)
+{
+	struct server *server = worker->state;
+
+	ports_done(&server->ports);
+	server->draining = true;
+	if (!server->context.sessions) {
+		service_worker_drained(server->service, worker);
+	}
+}
+
+/* --- the daemon's life ----------------------------------------------------------------------- */
+
+static int list_sockets(const void *arg, struct listen_want **ret_wants, size_t *ret_count)
+{
+	const struct config *config = arg;
+	struct listen_want *wants;
+	size_t count_wants = 0;
+
+	for (size_t i = 0; i < config->listen_count; i++) {
+		count_wants += config->listens[i].params->addresses.count;
+	}
+	wants = calloc(count_wants + 1, sizeof *wants);
+	if (!wants) {
+		return -ENOMEM;
+	}
+	count_wants = 0;
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const struct addr_list *list = &config->listens[i].params->addresses;
+
+		for (size_t k = 0; k < list->count; k++) {
+			wants[count_wants++] = (struct listen_want){ list->items[k], SOCK_STREAM };
+		}
+	}
+	*ret_wants = wants;
+	*ret_count = count_wants;
+	return 0;
+}
+
+static void *state_new(const void *config)
+{
+	(void)config;
+	return calloc(1, sizeof(struct shared));
+}
+
+static void state_free(void *state)
+{
+	free(state);
+}
+
+static void *config_make(const struct params *params, struct ini_error *reterr)
+{
+	return config_new(params, reterr);
+}
+
+static void config_drop(void *config)
+{
+	config_free(config);
+}
+
+static struct service_settings settings_of(const void *arg)
+{
+	static const enum log_level levels[] = { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING,
+						 LOG_LEVEL_NOTICE, LOG_LEVEL_INFO,
+						 LOG_LEVEL_DEBUG };
+	const struct config *config = arg;
+
+	return (struct service_settings){
+		.workers = (unsigned)config->server->workers,
+		.user = config->server->user,
+		.default_user = "socksd",
+		.log_level = levels[config->log->level],
+		.drain_timeout_ms = config->limits->drain_timeout_ms,
+	};
+}
+
+static const struct metric_row metric_rows[] = { SOCKSD_METRICS(METRIC_ROW) };
+
+const struct service_ops server_ops = {
+	.name = "socksd",
+	.summary = "SOCKS5 server.",
+	.default_config = SYSCONFDIR "/socksd/socksd.conf",
+	.schema = &config_schema,
+	.metrics = metric_rows,
+	.metric_count = METRIC_COUNT,
+	.config_new = config_make,
+	.config_free = config_drop,
+	.settings = settings_of,
+	.list_sockets = list_sockets,
+	.state_new = state_new,
+	.state_free = state_free,
+	.worker_start = worker_begin,
+	.worker_reload = worker_reload,
+	.worker_drain = worker_drain,
+	.worker_stop = worker_end,
+};

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: ISC */
+#include "common/container.h"
+#include "common/crypto.h"
+
+#include "tests/unit/suite.h"
+
+#include <string.h>
+
+/* The test vector of the SipHash paper: key 00..0f, input 00..0e. */
+START_TEST(test_hash)
+{
+	struct crypto_key key;
+	uint8_t input[15];
+
+	for (uint8_t i = 0; i < sizeof key.bytes; i++) {
+		key.bytes[i] = i;
+	}
+	for (uint8_t i = 0; i < sizeof input; i++) {
+		input[i] = i;
+	}
+	ck_assert_uint_eq(crypto_siphash(&key, input, sizeof input), 0xa129ca6149be45e5u);
+	key.bytes[0] = 1;
+	ck_assert_uint_ne(crypto_siphash(&key, input, sizeof input), 0xa129ca6149be45e5u);
+}
+END_TEST
+
+START_TEST(test_random)
+{
+	static const uint8_t zeros[32];
+	uint8_t a[32] = { 0 };
+	uint8_t b[32] = { 0 };
+	unsigned seen = 0;
+
+	crypto_random(a, sizeof a);
+	crypto_random(b, sizeof b);
+	ck_assert(memcmp(a, zeros, sizeof a) != 0);
+	ck_assert(memcmp(a, b, sizeof a) != 0);
+	for (int i = 0; i < 1000; i++) {
+		uint32_t n = crypto_random_below(3);
+
+		ck_assert_uint_lt(n, 3);
+		seen |= 1u << n;
+	}
+	ck_assert_uint_eq(seen, 7);
+	ck_assert_uint_eq(crypto_random_below(1), 0);
+}
+END_TEST
+
+START_TEST(test_equal_and_wipe)
+{
+	static const uint8_t zeros[4];
+	uint8_t secret[4] = { 1, 2, 3, 4 };
+
+	ck_assert(crypto_equal("abc", "abd", 2));
+	ck_assert(!crypto_equal("abc", "abd", 3));
+	ck_assert(crypto_equal("abc", "abd", 0));
+	crypto_wipe(secret, sizeof secret);
+	ck_assert_mem_eq(secret, zeros, sizeof secret);
+}
+END_TEST
+
+START_TEST(test_password)
+{
+	static const char secret[] = "cor\0rect";
+	char hash[CRYPTO_PASSWORD_HASH_MAX];
+	char again[CRYPTO_PASSWORD_HASH_MAX];
+
+	ck_assert_int_eq(crypto_password_hash(secret, sizeof secret, hash), 0);
+	ck_assert_msg(strncmp(hash, "$argon2id$v=19$m=19456,t=2,p=1$", 31) == 0, "%s", hash);
+	ck_assert(crypto_password_hash_valid(hash));
+	ck_assert(crypto_password_verify(hash, secret, sizeof secret));
+	ck_assert(!crypto_password_verify(hash, secret, sizeof secret - 1));
+	ck_assert(!crypto_password_verify(hash, "cor\0Rect", sizeof secret));
+	ck_assert(!crypto_password_verify(hash, "", 0));
+	ck_assert_int_eq(crypto_password_hash(secret, sizeof secret, again), 0);
+	ck_assert_str_ne(hash, again);
+	ck_assert_int_eq(crypto_password_hash("", 0, hash), 0);
+	ck_assert(crypto_password_verify(hash, "", 0));
+	ck_assert(!crypto_password_verify(hash, "x", 1));
+}
+END_TEST
+
+/* Made by the Argon2 reference implementation: password "password", salt "somesalt". */
+#define FOREIGN_TWO_LANES \
+	"$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc"
+#define FOREIGN_64_MIB \
+	"$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+
+START_TEST(test_foreign_hash)
+{
+	ck_assert(crypto_password_verify(FOREIGN_TWO_LANES, "password", 8));
+	ck_assert(!crypto_password_verify(FOREIGN_TWO_LANES, "Password", 8));
+	ck_assert(crypto_password_verify(FOREIGN_64_MIB, "password", 8));
+}
+END_TEST
+
+#define SALT  "c29tZXNhbHQ"
+#define SALT8 "AAAAAAAAAAA"
+#define SUM   "bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc"
+#define SUM16 "AAAAAAAAAAAAAAAAAAAAAA"
+
+static const struct {
+	const char *hash;
+	bool valid;
+} text_cases[] = {
+	{ FOREIGN_TWO_LANES, true },
+	{ "$argon2id$v=19$m=8,t=1,p=1$" SALT8 "$" SUM16, true },
+	{ "$argon2id$v=19$m=262144,t=16,p=16$" SALT "$" SUM, true },
+	/* cost out of bounds */
+	{ "$argon2id$v=19$m=262145,t=1,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=4294967296,t=1,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=4294967304,t=1,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=99999999999999999999,t=1,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=7,t=1,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=15,t=1,p=2$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=256,t=17,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=256,t=0,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=256,t=1,p=17$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=256,t=1,p=0$" SALT "$" SUM, false },
+	/* numbers that are none */
+	{ "$argon2id$v=19$m=-256,t=1,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=+256,t=1,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m= 256,t=1,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=0256,t=1,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=0x100,t=1,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=,t=1,p=1$" SALT "$" SUM, false },
+	/* other forms */
+	{ "$argon2i$v=19$m=256,t=2,p=1$" SALT "$" SUM, false },
+	{ "$argon2d$v=19$m=256,t=2,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=16$m=256,t=2,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$m=256,t=2,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$t=2,m=256,p=1$" SALT "$" SUM, false },
+	{ "$argon2id$v=19$m=256,t=2,p=1,keyid=x$" SALT "$" SUM, false },
+	{ "$6$salt$hash", false },
+	{ "plain", false },
+	{ "", false },
+	/* salt and sum */
+	{ "$argon2id$v=19$m=256,t=2,p=1$AAAAAAAAAA$" SUM, false },
+	{ "$argon2id$v=19$m=256,t=2,p=1$$" SUM, false },
+	{ "$argon2id$v=19$m=256,t=2,p=1$" SALT "$", false },
+	{ "$argon2id$v=19$m=256,t=2,p=1$" SALT, false },
+	{ "$argon2id$v=19$m=256,t=2,p=1$" SALT "$AAAAAAAAAAAAAAAAAAAAA", false },
+	{ "$argon2id$v=19$m=256,t=2,p=1$" SALT "$" SUM16 "AAA", false },
+	{ "$argon2id$v=19$m=256,t=2,p=1$" SALT "$AAAAAAAAAAAAAAAAAAAAAB", false },
+	{ "$argon2id$v=19$m=256,t=2,p=1$" SALT "$" SUM "=", false },
+	{ "$argon2id$v=19$m=256,t=2,p=1$" SALT "$" SUM " ", false },
+	{ "$argon2id$v=19$m=256,t=2,p=1$" SALT "$" SUM16 "-_", false },
+	{ "$argon2id$v=19$m=256,t=2,p=1$" SALT "$" SUM "$", false },
+	{ "$argon2id$v=19$m=256,t=2,p=1$" SALT "$" SUM SUM, false },
+	{ " " FOREIGN_TWO_LANES, false },
+};
+
+START_TEST(test_hash_text)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(text_cases); i++) {
+		ck_assert_msg(crypto_password_hash_valid(text_cases[i].hash) == text_cases[i].valid,
+			      "%s", text_cases[i].hash);
+		if (!text_cases[i].valid) {
+			ck_assert(!crypto_password_verify(text_cases[i].hash, "password", 8));
+		}
+	}
+}
+END_TEST
+
+/* What is called valid must be computable: the library takes it and the sum decides. */
+START_TEST(test_valid_is_computable)
+{
+	static const char smallest[] = "$argon2id$v=19$m=8,t=1,p=1$" SALT8 "$" SUM16;
+	char text[2 * CRYPTO_PASSWORD_HASH_MAX];
+
+	ck_assert(!crypto_password_verify(smallest, "password", 8));
+	memset(text, 'A', sizeof text);
+	text[sizeof text - 1] = '\0';
+	memcpy(text, smallest, sizeof smallest - 1);
+	ck_assert(!crypto_password_hash_valid(text));
+}
+END_TEST
+
+static void setup(void)
+{
+	ck_assert_int_eq(crypto_init(), 0);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("crypto");
+	TCase *tcase = tcase_create("crypto");
+
+	tcase_add_checked_fixture(tcase, setup, NULL);
+	tcase_set_timeout(tcase, 60);
+	tcase_add_test(tcase, test_hash);
+	tcase_add_test(tcase, test_random);
+	tcase_add_test(tcase, test_equal_and_wipe);
+	tcase_add_test(tcase, test_password);
+	tcase_add_test(tcase, test_foreign_hash);
+	tcase_add_test(tcase, test_hash_text);
+	tcase_add_test(tcase, test_valid_is_computable);
+	suite_add_tcase(suite, tcase);
+	return suite_run(suite);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: ISC */
+#include "common/listen_set.h"
+#include "common/listener.h"
+
+#include "tests/unit/suite.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* A port that is free now. */
+static struct addr free_address(void)
+{
+	const uint8_t ip[4] = { 127, 0, 0, 1 };
+	struct addr a = addr_from_ipv4(ip, 0);
+	int fd;
+
+	ck_assert_int_eq(listener_bind_tcp(&a, &fd), 0);
+	ck_assert_int_eq(listener_local_addr(fd, &a), 0);
+	close(fd);
+	return a;
+}
+
+START_TEST(test_set_keeps_adds_and_drops)
+{
+	struct listen_set set = { .workers = 2 };
+	struct listen_want first[2] = { { free_address(), SOCK_STREAM },
+					{ free_address(), SOCK_DGRAM } };
+	struct listen_want second[2] = { first[1], { free_address(), SOCK_STREAM } };
+	struct addr bad;
+	int taken;
+
+	ck_assert_int_eq(listen_set_update(&set, first, 2, &bad), 0);
+	ck_assert_uint_eq(set.count, 2);
+	taken = listen_set_take(&set, 1, 1);
+	ck_assert_int_ge(taken, 0);
+	ck_assert_int_eq(listen_set_take(&set, 1, 1), -1);
+	ck_assert_int_eq(listen_set_update(&set, second, 2, &bad), 0);
+	ck_assert_uint_eq(set.count, 3);
+	ck_assert(set.sockets[0].gone && !set.sockets[1].gone && !set.sockets[2].gone);
+	listen_set_sweep(&set);
+	ck_assert_uint_eq(set.count, 2);
+	ck_assert_int_eq(set.sockets[0].fds[1], -1);
+	ck_assert_int_eq(listener_probe(&first[0].addr, SOCK_STREAM), 0);
+	close(taken);
+	listen_set_done(&set);
+}
+END_TEST
+
+START_TEST(test_set_is_unchanged_when_an_address_is_taken)
+{
+	struct listen_set set = { .workers = 2 };
+	struct listen_want wants[3] = { { free_address(), SOCK_STREAM },
+					{ free_address(), SOCK_STREAM } };
+	struct addr bad;
+	int other;
+
+	ck_assert_int_eq(listen_set_update(&set, wants, 1, &bad), 0);
+	wants[2] = (struct listen_want){ free_address(), SOCK_STREAM };
+	ck_assert_int_eq(listener_bind_tcp(&wants[2].addr, &other), 0);
+	ck_assert_int_eq(listen_set_update(&set, wants + 1, 2, &bad), -EADDRINUSE);
+	ck_assert(addr_equal(&bad, &wants[2].addr));
+	ck_assert_uint_eq(set.count, 1);
+	ck_assert(!set.sockets[0].gone);
+	ck_assert_int_eq(listener_probe(&wants[1].addr, SOCK_STREAM), 0);
+	close(other);
+	listen_set_done(&set);
+}
+END_TEST
+
+SUITE_MAIN("listen_set", test_set_keeps_adds_and_drops,
+	   test_set_is_unchanged_when_an_address_is_taken)
