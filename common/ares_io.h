@@ -45,8 +45,8 @@ struct ares_io_config {
 	size_t server_count;
 	uint32_t timeout_ms; /* of one attempt */
 	uint32_t tries;    /* attempts of a lookup per server, each twice as long as the one before;
-			    * raw exchanges are    sent once, retries are the caller's (only when a stream
-			    * breaks they are sent again) */
+			    * raw exchanges are    sent once, retries are the caller's (only when a
+			    * stream    breaks they are sent again) */
 	uint32_t max_open; /* requests not answered yet; more end with ARES_IO_REFUSED. 0:
 			      ARES_IO_MAX_OPEN */
 	bool hosts_file;   /* lookups read /etc/hosts first; a file that is read for each lookup, on

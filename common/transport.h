@@ -67,9 +67,11 @@ struct transport_ops {
 	void (*close)(struct transport *transport);
 };
 
-/* UDP, RFC 5452: each message leaves from a socket of its own, with a fresh random port, connected
- * to the server; answers with another source, id or question (letter case included) are dropped
- * without ending the wait. An ICMP error fails that message alone. */
+/* UDP, RFC 5452: each message waits on a socket of its own, with a random port, connected to the
+ * server; answers with another source, id or question (letter case included) are dropped without
+ * ending the wait. An ICMP error fails that message alone. Under load a socket that got its answer
+ * serves a few more messages, one after the other, before it is closed (at most 8, for at most a
+ * second). */
 extern const struct transport_ops transport_udp;
 
 /* TCP, RFC 7766: one connection, pipelined, answers in any order, silent peers given up, idle

@@ -16,20 +16,30 @@ enum {
 	PORT_MIN = 10000, /* ports below are left to services of this machine */
 	PORT_TRIES = 8,   /* ports in use before the kernel chooses one */
 	PORTS_DRAWN =
-		128, /* random numbers fetched at a time: one system call for so many queries */
+		128, /* random numbers fetched at a time: one system call for so many sockets */
 	RECV_PER_EVENT =
 		16, /* datagrams a flooded socket may take before the others get their turn */
-	SPARE_FLIGHTS_MAX = 256,
+	/* Making, binding and closing a socket costs more than twice what the exchange does, so
+	 * when there is much to do a socket serves several messages, one after the other. Each
+	 * message still has a port that nobody can know, and one to itself while it waits. */
+	SOCKET_USES = 8,
+	SOCKET_LIFE_MS = 1000,
+	IDLE_MAX = 128,  /* sockets kept for the next messages */
+	SPARE_MAX = 256, /* structures kept without a socket, in quiet times */
 };
 
-/* One message on its way: its socket, and what was asked. */
+/* A socket with its random port, and what was asked from it last. It is in the air (in the list of
+ * those that wait for an answer), idle, or spare (without a socket). */
 struct flight {
 	struct watch watch;
 	struct udp *udp;
-	struct flight *next; /* sent later; or the next spare one */
-	struct flight *prev;
-	uint64_t due_ms;
+	struct flight *next; /* of the same state */
+	struct flight *prev; /* in the air: sent before */
+	uint64_t due_ms;     /* in the air: when the wait is over */
+	uint64_t born_ms;
+	uint32_t use_count;
 	int fd;
+	bool in_air;
 	struct asked asked;
 };
 
@@ -46,6 +56,8 @@ struct udp {
 	struct flight *oldest;
 	struct flight *newest;
 	uint32_t open_count;
+	struct flight *idle;
+	uint32_t idle_count;
 	struct flight *spare;
 	uint32_t spare_count;
 
@@ -94,31 +106,55 @@ static int udp_bind(struct udp *udp, int fd)
 	return 0;
 }
 
-/* A connected socket that has sent the message, or -errno. */
-static int udp_socket_send(struct udp *udp, const uint8_t *msg, size_t len)
+static void flight_on_ready(struct watch *watch, uint32_t events);
+
+/* Give a spare flight a socket. 0 or -errno. */
+static int flight_open(struct flight *flight)
 {
+	struct udp *udp = flight->udp;
 	const struct addr *server = &udp->config.server;
-	int fd = socket(server->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int r;
 
-	if (fd < 0) {
+	flight->use_count = 0;
+	flight->born_ms = loop_now_ms(udp->config.loop);
+	flight->fd = socket(server->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (flight->fd < 0) {
 		return -errno;
 	}
-	r = udp_bind(udp, fd);
-	if (r == 0 && (connect(fd, &server->sa, addr_len(server)) < 0 ||
-		       send(fd, msg, len, MSG_NOSIGNAL) < 0)) {
+	r = udp_bind(udp, flight->fd);
+	if (r == 0 && connect(flight->fd, &server->sa, addr_len(server)) < 0) {
 		r = -errno;
 	}
-	if (r < 0) {
-		close(fd);
-		return r;
+	if (r == 0) {
+		r = watch_start(&flight->watch, udp->config.loop, flight->fd, LOOP_READ,
+				flight_on_ready);
 	}
-	return fd;
+	if (r < 0) {
+		close(flight->fd);
+	}
+	return r;
 }
 
-/* --- flights --------------------------------------------------------------------------------- */
+static void flight_spare(struct flight *flight)
+{
+	struct udp *udp = flight->udp;
 
-static struct flight *flight_new(struct udp *udp)
+	flight->next = udp->spare;
+	udp->spare = flight;
+	udp->spare_count++;
+}
+
+/* Closing the only descriptor of a socket takes it off the epoll set too, so the watch is just
+ * marked as stopped, which saves the system call of watch_stop(). The memory stays: an event for
+ * the watch may be fetched already. */
+static void flight_close(struct flight *flight)
+{
+	flight->watch.loop = NULL;
+	close(flight->fd);
+	flight_spare(flight);
+}
+
+static struct flight *udp_take_spare(struct udp *udp)
 {
 	struct flight *flight = udp->spare;
 
@@ -134,30 +170,105 @@ static struct flight *flight_new(struct udp *udp)
 	return flight;
 }
 
-static void flight_recycle(struct flight *flight)
+static struct flight *udp_take_idle(struct udp *udp)
+{
+	struct flight *flight = udp->idle;
+
+	if (flight) {
+		udp->idle = flight->next;
+		udp->idle_count--;
+	}
+	return flight;
+}
+
+static bool flight_fresh(const struct flight *flight)
+{
+	return flight->use_count < SOCKET_USES &&
+	       loop_now_ms(flight->udp->config.loop) - flight->born_ms < SOCKET_LIFE_MS;
+}
+
+/* --- flights --------------------------------------------------------------------------------- */
+
+static int flight_send(struct flight *flight, const uint8_t *msg, size_t len)
+{
+	flight->use_count++;
+	return send(flight->fd, msg, len, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* Send from an idle socket if there is one that may still be used. NULL when there is none. */
+static struct flight *udp_send_idle(struct udp *udp, const uint8_t *msg, size_t len)
+{
+	struct flight *flight;
+
+	while ((flight = udp_take_idle(udp)) != NULL) {
+		if (flight_fresh(flight) && flight_send(flight, msg, len) == 0) {
+			return flight;
+		}
+		flight_close(flight);
+	}
+	return NULL;
+}
+
+/* Send from a new socket. 0 or -errno. */
+static int udp_send_fresh(struct udp *udp, const uint8_t *msg, size_t len,
+			  struct flight **ret_flight)
+{
+	struct flight *flight = udp_take_spare(udp);
+	int r;
+
+	if (!flight) {
+		return -ENOMEM;
+	}
+	r = flight_open(flight);
+	if (r < 0) {
+		flight_spare(flight);
+		return r;
+	}
+	r = flight_send(flight, msg, len);
+	if (r < 0) {
+		flight_close(flight);
+		return r;
+	}
+	*ret_flight = flight;
+	return 0;
+}
+
+static void flight_take_off(struct flight *flight)
 {
 	struct udp *udp = flight->udp;
 
-	if (udp->spare_count >= SPARE_FLIGHTS_MAX) {
-		free(flight);
-		return;
-	}
-	flight->next = udp->spare;
-	udp->spare = flight;
-	udp->spare_count++;
+	flight->in_air = true;
+	flight->due_ms = loop_now_ms(udp->config.loop) + udp->config.timeout_ms;
+	flight->prev = udp->newest;
+	flight->next = NULL;
+	*(udp->newest ? &udp->newest->next : &udp->oldest) = flight;
+	udp->newest = flight;
+	udp->open_count++;
 }
 
 static void flight_land(struct flight *flight)
 {
 	struct udp *udp = flight->udp;
 
-	/* Closing the only descriptor of a socket takes it off the epoll set too, so the watch is
-	 * just marked as stopped, which saves the system call of watch_stop(). */
-	flight->watch.loop = NULL;
-	close(flight->fd);
+	flight->in_air = false;
 	*(flight->prev ? &flight->prev->next : &udp->oldest) = flight->next;
 	*(flight->next ? &flight->next->prev : &udp->newest) = flight->prev;
 	udp->open_count--;
+}
+
+/* After an answer; without one the socket is closed, so that nothing late can meet the next
+ * message. */
+static void flight_rest(struct flight *flight)
+{
+	struct udp *udp = flight->udp;
+
+	if (!flight_fresh(flight) || udp->idle_count >= IDLE_MAX) {
+		flight_close(flight);
+		return;
+	}
+	flight->next = udp->idle;
+	udp->idle = flight;
+	udp->idle_count++;
 }
 
 /* Pass on what came if it answers; the flight is over then. */
@@ -166,20 +277,19 @@ static bool flight_take_answer(struct flight *flight, size_t len)
 	struct udp *udp = flight->udp;
 	uint8_t restored[ASKED_RESTORED_MAX];
 	const uint8_t *msg = udp->inbox;
+	enum asked_fit fit =
+		flight->in_air ? asked_fit(&flight->asked, udp->inbox, len) : ASKED_OTHER;
 
-	switch (asked_fit(&flight->asked, udp->inbox, len)) {
-	case ASKED_OTHER:
+	if (fit == ASKED_OTHER) {
 		udp->transport.dropped_count++;
 		return false;
-	case ASKED_BARE:
+	}
+	if (fit == ASKED_BARE) {
 		len = asked_restore(&flight->asked, udp->inbox, len, restored);
 		msg = restored;
-		break;
-	case ASKED_ANSWERED:
-		break;
 	}
 	flight_land(flight);
-	flight_recycle(flight);
+	flight_rest(flight);
 	udp->user_ops->on_message(udp->user, msg, len);
 	return true;
 }
@@ -191,8 +301,26 @@ static void flight_fail(struct flight *flight, int error)
 		flight->asked; /* the flight may be in the air again during the upcall */
 
 	flight_land(flight);
-	flight_recycle(flight);
+	flight_close(flight);
 	udp->user_ops->on_failed(udp->user, asked.bytes, asked.len, error);
+}
+
+/* Close the idle sockets that may not be used any more. */
+static void udp_sweep(struct udp *udp)
+{
+	struct flight **slot = &udp->idle;
+
+	while (*slot) {
+		struct flight *flight = *slot;
+
+		if (flight_fresh(flight)) {
+			slot = &flight->next;
+			continue;
+		}
+		*slot = flight->next;
+		udp->idle_count--;
+		flight_close(flight);
+	}
 }
 
 static void flight_on_ready(struct watch *watch, uint32_t events)
@@ -215,25 +343,44 @@ static void flight_on_ready(struct watch *watch, uint32_t events)
 			error = errno; /* an ICMP error; the answer may be queued behind it */
 		}
 	}
-	if (error) {
+	if (!flight->in_air) {
+		flight->use_count = SOCKET_USES; /* a late answer, or somebody who found the port */
+		udp_sweep(udp);
+	} else if (error) {
 		flight_fail(flight, error);
 	}
 }
 
+static void udp_free_spares(struct udp *udp, uint32_t keep_count)
+{
+	while (udp->spare_count > keep_count) {
+		free(udp_take_spare(udp));
+	}
+}
+
+/* Runs from the first message on until nothing is in the air or idle. No event is waiting to be
+ * dispatched meanwhile, so this is where memory can be given back. */
 static void udp_on_timer(struct timer *timer)
 {
 	struct udp *udp = container_of(timer, struct udp, timer);
-	uint64_t now_ms = loop_now_ms(udp->config.loop);
+	struct loop *loop = udp->config.loop;
+	uint64_t now_ms = loop_now_ms(loop);
 
 	while (udp->oldest && udp->oldest->due_ms <= now_ms) {
 		struct flight *flight = udp->oldest;
 
 		flight_land(flight);
-		flight_recycle(flight);
+		flight_close(flight);
 	}
+	udp_sweep(udp);
+	/* Starting cannot fail: this timer has just left its place in the heap. */
 	if (udp->oldest) {
-		/* It cannot fail: this timer has just left its place in the heap. */
-		timer_start(timer, udp->config.loop, udp->oldest->due_ms, udp_on_timer);
+		timer_start(timer, loop, udp->oldest->due_ms, udp_on_timer);
+	} else {
+		udp_free_spares(udp, SPARE_MAX);
+		if (udp->idle) {
+			timer_start(timer, loop, now_ms + SOCKET_LIFE_MS, udp_on_timer);
+		}
 	}
 }
 
@@ -256,53 +403,45 @@ static struct transport *udp_open(const struct transport_config *config,
 	return &udp->transport;
 }
 
-static int udp_depart(struct udp *udp, struct flight *flight, const uint8_t *msg, size_t len)
+/* The timer is set for the first message and stays until it is due: it is early then for those sent
+ * later. */
+static int udp_arm(struct udp *udp)
 {
 	struct loop *loop = udp->config.loop;
-	int r = asked_set(&flight->asked, msg, len);
+	uint64_t due_ms = loop_now_ms(loop) + udp->config.timeout_ms;
 
-	flight->due_ms = loop_now_ms(loop) + udp->config.timeout_ms;
-	if (r < 0) {
-		return r;
+	if (timer_active(&udp->timer) && udp->timer.due_ms <= due_ms) {
+		return 0;
 	}
-	if (!timer_active(&udp->timer) &&
-	    timer_start(&udp->timer, loop, flight->due_ms, udp_on_timer) < 0) {
-		return -ENOMEM;
-	}
-	flight->fd = udp_socket_send(udp, msg, len);
-	if (flight->fd < 0) {
-		return flight->fd;
-	}
-	r = watch_start(&flight->watch, loop, flight->fd, LOOP_READ, flight_on_ready);
-	if (r < 0) {
-		close(flight->fd);
-	}
-	return r;
+	return timer_start(&udp->timer, loop, due_ms, udp_on_timer);
 }
 
 static int udp_send(struct transport *transport, const uint8_t *msg, size_t len)
 {
 	struct udp *udp = udp_of(transport);
 	struct flight *flight;
-	int r;
+	struct asked asked;
+	int r = asked_set(&asked, msg, len);
 
-	if (udp->open_count >= udp->config.max_open) {
-		return -ENOBUFS;
+	if (r == 0 && udp->open_count >= udp->config.max_open) {
+		r = -ENOBUFS;
 	}
-	flight = flight_new(udp);
-	if (!flight) {
-		return -ENOMEM;
+	if (r == 0) {
+		r = udp_arm(udp);
 	}
-	r = udp_depart(udp, flight, msg, len);
 	if (r < 0) {
-		flight_recycle(flight);
 		return r;
 	}
-	flight->prev = udp->newest;
-	flight->next = NULL;
-	*(udp->newest ? &udp->newest->next : &udp->oldest) = flight;
-	udp->newest = flight;
-	udp->open_count++;
+	flight = udp_send_idle(udp, msg, len);
+	if (!flight) {
+		r = udp_send_fresh(udp, msg, len, &flight);
+	}
+	if (r < 0) {
+		return r;
+	}
+	flight->asked.len = asked.len;
+	memcpy(flight->asked.bytes, asked.bytes, asked.len);
+	flight_take_off(flight);
 	return 0;
 }
 
@@ -310,12 +449,7 @@ static void udp_free(struct deferred *deferred)
 {
 	struct udp *udp = container_of(deferred, struct udp, deferred);
 
-	while (udp->spare) {
-		struct flight *flight = udp->spare;
-
-		udp->spare = flight->next;
-		free(flight);
-	}
+	udp_free_spares(udp, 0);
 	free(udp);
 }
 
@@ -323,13 +457,15 @@ static void udp_free(struct deferred *deferred)
 static void udp_close(struct transport *transport)
 {
 	struct udp *udp = udp_of(transport);
+	struct flight *flight;
 
 	while (udp->oldest) {
-		struct flight *flight = udp->oldest;
-
+		flight = udp->oldest;
 		flight_land(flight);
-		flight->next = udp->spare;
-		udp->spare = flight;
+		flight_close(flight);
+	}
+	while ((flight = udp_take_idle(udp)) != NULL) {
+		flight_close(flight);
 	}
 	timer_stop(&udp->timer);
 	loop_free_later(udp->config.loop, &udp->deferred, udp_free);

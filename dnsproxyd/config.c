@@ -173,6 +173,20 @@ static int add_upstreams(struct config *config, const struct params *params,
 	return 0;
 }
 
+static int check_cache(const struct config *config, const struct params *params,
+		       struct ini_error *reterr)
+{
+	const struct cache_params *p = config->cache;
+
+	if (p->min_ttl_ms > p->max_ttl_ms) {
+		params_fail(reterr, params_section_object(params, "cache"),
+			    offsetof(struct cache_params, min_ttl_ms), "at most max-ttl",
+			    "min-ttl is longer than max-ttl");
+		return -1;
+	}
+	return 0;
+}
+
 struct config *config_new(const struct params *params, struct ini_error *reterr)
 {
 	struct config *config = calloc(1, sizeof *config);
@@ -185,7 +199,8 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 	config->log = params_section(params, "log");
 	config->cache = params_section(params, "cache");
 	config->limits = params_section(params, "limits");
-	if (add_listens(config, params, reterr) < 0 || add_upstreams(config, params, reterr) < 0) {
+	if (check_cache(config, params, reterr) < 0 || add_listens(config, params, reterr) < 0 ||
+	    add_upstreams(config, params, reterr) < 0) {
 		config_free(config);
 		return NULL;
 	}

@@ -5,6 +5,7 @@
 
 #include "socksd/users_file.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -100,6 +101,23 @@ static int check_unique(const struct config *config, const struct section *secti
 	return 0;
 }
 
+/* Read the users file of a [listen]; one that cannot be read is a fault of the line that names it.
+ */
+static int load_users(struct listen_config *listen, const struct section *section,
+		      struct ini_error *reterr)
+{
+	struct ini_error why;
+	int r = users_file_load(listen->params->users_file, &listen->users, &why);
+
+	if (r == -EINVAL) {
+		*reterr = why;
+	} else if (r < 0) {
+		params_fail(reterr, section, offsetof(struct listen_params, users_file),
+			    "a users file that can be read", "%s", why.text);
+	}
+	return r < 0 ? -1 : 0;
+}
+
 static int add_listen(struct config *config, const struct section *section,
 		      struct ini_error *reterr)
 {
@@ -111,7 +129,7 @@ static int add_listen(struct config *config, const struct section *section,
 		return -1;
 	}
 	if (listen->params->auth == LISTEN_AUTH_PASSWORD) {
-		return users_file_load(listen->params->users_file, &listen->users, reterr);
+		return load_users(listen, section, reterr);
 	}
 	return 0;
 }

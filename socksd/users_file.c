@@ -106,11 +106,11 @@ int users_file_load(const char *path, struct users **ret_users, struct ini_error
 	int r;
 
 	if (open_and_read(AT_FDCWD, path, 0, path, &st, &text, reterr) < 0) {
-		return -1;
+		return -EIO;
 	}
 	r = users_parse(path, text.bytes, text.len, ret_users, reterr);
 	free(text.bytes);
-	return r;
+	return r < 0 ? -EINVAL : 0;
 }
 
 /* Open and lock the directory in which the file really is: links are followed, the file itself need

@@ -12,10 +12,11 @@
 #include "common/ini.h"
 #include "socksd/users.h"
 
-/* All return 0, or -1 with *reterr. Anything but a regular file (or a link to one) is refused,
- * without waiting. */
+/* All return 0, or a negative number with *reterr. Anything but a regular file (or a link to one)
+ * is refused, without waiting. */
 
-/* *ret_users is owned by the caller. */
+/* *ret_users is owned by the caller. -EINVAL: *reterr names the bad line; -EIO: the file as a whole
+ * cannot be read, and *reterr has no line. */
 int users_file_load(const char *path, struct users **ret_users, struct ini_error *reterr);
 
 /* Give `name` this hash, in place of an old one or at the end of the file. A new file gets mode

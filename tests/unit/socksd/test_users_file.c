@@ -70,7 +70,7 @@ static void check_file(const char *path, const char *text, mode_t mode)
 
 static void check_fails(int r, const struct ini_error *error, const char *start)
 {
-	ck_assert_int_eq(r, -1);
+	ck_assert_int_lt(r, 0);
 	ck_assert_msg(strncmp(error->text, start, strlen(start)) == 0, "%s, not %s", error->text,
 		      start);
 }

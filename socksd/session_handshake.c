@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: ISC */
+#include "socksd/session_private.h"
+
+#include "common/crypto.h"
+#include "common/log.h"
+
+#include "socksd/guard.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum {
+	LINGER_BYTES = 65536, /* how much a refused client may still send */
+};
+
+void session_free_handshake(struct session *s)
+{
+	if (!s->handshake) {
+		return;
+	}
+	auth_cancel(s->handshake->auth);
+	dial_cancel(s->handshake->dial);
+	/* The password was in it. */
+	crypto_wipe(s->handshake->in, sizeof s->handshake->in);
+	free(s->handshake);
+	s->handshake = NULL;
+}
+
+/* --- answers --------------------------------------------------------------------------------- */
+
+/* A few bytes to the client. They always fit: nothing else has been sent. False when the session
+ * has ended. */
+static bool answer(struct session *s, const void *bytes, size_t len)
+{
+	ssize_t n = send(session_client(s)->watch.fd, bytes, len, MSG_NOSIGNAL);
+
+	if (n != (ssize_t)len) {
+		session_end(s, SESSION_END_GONE);
+		return false;
+	}
+	return true;
+}
+
+/* Answer, then wait for the client to read it: closing with unread bytes in the socket would send a
+ * reset, which can destroy the answer on its way. */
+static enum progress refuse(struct session *s, const void *bytes, size_t len,
+			    enum session_end_reason reason)
+{
+	if (len == 0) {
+		session_end(s, reason);
+		return PROGRESS_WAIT;
+	}
+	if (!answer(s, bytes, len)) {
+		return PROGRESS_WAIT;
+	}
+	s->refused_for = reason;
+	shutdown(session_client(s)->watch.fd, SHUT_WR);
+	if (session_enter(s, SESSION_LINGER) < 0) {
+		session_end(s, reason);
+		return PROGRESS_WAIT;
+	}
+	return PROGRESS_NEXT;
+}
+
+static enum progress refuse_fault(struct session *s, enum socks5_fault fault)
+{
+	size_t len;
+	const uint8_t *bytes = socks5_fault_answer(fault, &len);
+
+	s->why = socks5_fault_name(fault);
+	return refuse(s, bytes, len, SESSION_END_INVALID);
+}
+
+static enum progress refuse_request(struct session *s, enum socks5_reply reply,
+				    enum session_end_reason reason)
+{
+	uint8_t bytes[SOCKS5_REPLY_MAX];
+	size_t len = socks5_encode_reply(reply, NULL, bytes);
+
+	return refuse(s, bytes, len, reason);
+}
+
+/* Read and forget what a refused client still sends. */
+enum progress session_on_linger(struct session *s)
+{
+	struct relay_side *side = session_client(s);
+
+	while (side->readable) {
+		ssize_t n = recv(side->watch.fd, s->context->scratch, s->context->scratch_bytes, 0);
+
+		if (n < 0 && errno == EAGAIN) {
+			side->readable = false;
+			return PROGRESS_WAIT;
+		}
+		s->lingered_bytes += n > 0 ? (size_t)n : 0;
+		if (n <= 0 || s->lingered_bytes > LINGER_BYTES) {
+			session_end(s, s->refused_for);
+			return PROGRESS_WAIT;
+		}
+	}
+	return PROGRESS_WAIT;
+}
+
+/* --- connecting ------------------------------------------------------------------------------ */
+
+static bool is_allowed(void *arg, const struct addr *a, const char **ret_why)
+{
+	struct session *s = arg;
+	struct addr local = { 0 };
+	socklen_t len = sizeof local;
+	const struct guard_context context = {
+		.client = &s->client,
+		.local = &local,
+		.listeners = s->context->own,
+		.listener_count = s->context->own_count,
+	};
+	enum guard_verdict verdict;
+
+	getsockname(session_client(s)->watch.fd, &local.sa, &len);
+	verdict = guard_check(&context, a);
+	*ret_why = guard_verdict_name(verdict);
+	return verdict == GUARD_ALLOWED;
+}
+
+static void on_connected(struct session *s, const struct dial_result *result)
+{
+	uint8_t bytes[SOCKS5_REPLY_MAX];
+	size_t len = socks5_encode_reply(SOCKS5_SUCCEEDED, &result->local, bytes);
+
+	/* relay_start() sets the callback; no event comes before. */
+	if (watch_move(result->watch, &s->relay.side[RELAY_TARGET].watch, RELAY_EVENTS, NULL) < 0) {
+		session_end(s, SESSION_END_NO_MEMORY);
+		return;
+	}
+	if (answer(s, bytes, len)) {
+		session_start_relay(s);
+	}
+}
+
+static void on_dial_done(void *arg, const struct dial_result *result)
+{
+	struct session *s = arg;
+	bool denied = result->reply == SOCKS5_NOT_ALLOWED;
+
+	s->handshake->dial = NULL;
+	s->why = result->why;
+	if (result->reply == SOCKS5_SUCCEEDED) {
+		on_connected(s, result);
+	} else if (refuse_request(s, result->reply,
+				  denied ? SESSION_END_DENIED : SESSION_END_UNREACHABLE) ==
+		   PROGRESS_NEXT) {
+		session_advance(s);
+	}
+}
+
+static enum progress start_dial(struct session *s)
+{
+	static const int families[] = { [DNS_FAMILY_ANY] = AF_UNSPEC,
+					[DNS_FAMILY_IPV4] = AF_INET,
+					[DNS_FAMILY_IPV6] = AF_INET6 };
+	const struct dial_config config = {
+		.loop = s->context->loop,
+		.resolver = s->context->resolver,
+		.family = families[s->context->config->dns->family],
+		.allowed = is_allowed,
+	};
+
+	s->handshake->dial = dial_start(&config, &s->handshake->target, on_dial_done, s);
+	if (!s->handshake->dial || session_enter(s, SESSION_DIAL) < 0) {
+		return refuse_request(s, SOCKS5_GENERAL_FAILURE, SESSION_END_NO_MEMORY);
+	}
+	return PROGRESS_WAIT;
+}
+
+void session_on_connect_timeout(struct session *s)
+{
+	dial_cancel(s->handshake->dial);
+	s->handshake->dial = NULL;
+	if (refuse_request(s, SOCKS5_TTL_EXPIRED, SESSION_END_CONNECT_TIMEOUT) == PROGRESS_NEXT) {
+		session_advance(s);
+	}
+}
+
+/* --- the handshake --------------------------------------------------------------------------- */
+
+/* Forget the first bytes of the buffer; the rest is the next message. */
+static void consume(struct handshake *h, size_t len)
+{
+	memmove(h->in, h->in + len, h->in_len - len);
+	h->in_len -= len;
+}
+
+static enum progress enter_handshake_state(struct session *s, enum session_state state)
+{
+	if (session_enter(s, state) < 0) {
+		session_end(s, SESSION_END_NO_MEMORY);
+		return PROGRESS_WAIT;
+	}
+	return PROGRESS_NEXT;
+}
+
+enum progress session_on_greeting(struct session *s)
+{
+	struct handshake *h = s->handshake;
+	struct socks5_greeting greeting;
+	enum socks5_fault fault;
+	enum socks5_method method;
+	uint8_t bytes[2];
+	size_t consumed;
+
+	switch (socks5_parse_greeting(h->in, h->in_len, &greeting, &consumed, &fault)) {
+	case PARSE_NEED_MORE:
+		return PROGRESS_WAIT;
+	case PARSE_INVALID:
+		return refuse_fault(s, fault);
+	case PARSE_DONE:
+		break;
+	}
+	consume(h, consumed);
+	method = socks5_method_choose(&greeting, h->listen->params->auth == LISTEN_AUTH_PASSWORD
+							 ? SOCKS5_AUTH_REQUIRED
+							 : SOCKS5_AUTH_NONE);
+	socks5_encode_method(method, bytes);
+	if (method == SOCKS5_METHOD_UNACCEPTABLE) {
+		s->why = "no_method";
+		return refuse(s, bytes, sizeof bytes, SESSION_END_INVALID);
+	}
+	if (!answer(s, bytes, sizeof bytes)) {
+		return PROGRESS_WAIT;
+	}
+	return enter_handshake_state(s, method == SOCKS5_METHOD_PASSWORD ? SESSION_AUTH
+									 : SESSION_REQUEST);
+}
+
+static enum progress refuse_auth(struct session *s, enum session_end_reason reason)
+{
+	uint8_t bytes[2];
+
+	socks5_encode_auth(false, bytes);
+	if (reason == SESSION_END_AUTH_FAILED) {
+		log_event(LOG_LEVEL_NOTICE, "auth-failed", KV_IP("client", &s->client),
+			  KV_BYTES("user", s->user, s->user_len));
+	}
+	return refuse(s, bytes, sizeof bytes, reason);
+}
+
+static void on_verified(void *arg, bool ok)
+{
+	struct session *s = arg;
+	enum progress progress;
+	uint8_t bytes[2];
+
+	s->handshake->auth = NULL;
+	if (!ok) {
+		progress = refuse_auth(s, SESSION_END_AUTH_FAILED);
+	} else {
+		session_count(s, METRIC_auth_ok, 1);
+		socks5_encode_auth(true, bytes);
+		progress = answer(s, bytes, sizeof bytes)
+				   ? enter_handshake_state(s, SESSION_REQUEST)
+				   : PROGRESS_WAIT;
+	}
+	if (progress == PROGRESS_NEXT) {
+		session_advance(s);
+	}
+}
+
+static void note_user(struct session *s, const struct socks5_credentials *credentials)
+{
+	s->user = malloc(credentials->name_len + 1u);
+	if (s->user) {
+		memcpy(s->user, credentials->name, credentials->name_len);
+		s->user_len = credentials->name_len;
+	}
+}
+
+enum progress session_on_auth(struct session *s)
+{
+	struct handshake *h = s->handshake;
+	struct socks5_credentials credentials;
+	enum socks5_fault fault;
+	size_t consumed;
+
+	switch (socks5_parse_auth(h->in, h->in_len, &credentials, &consumed, &fault)) {
+	case PARSE_NEED_MORE:
+		return PROGRESS_WAIT;
+	case PARSE_INVALID:
+		return refuse_fault(s, fault);
+	case PARSE_DONE:
+		break;
+	}
+	note_user(s, &credentials);
+	h->auth = auth_start(s->context->helpers, s->context->loop, h->listen->users, &credentials,
+			     on_verified, s);
+	consume(h, consumed);
+	if (!h->auth) {
+		return refuse_auth(s, SESSION_END_AUTH_OVERLOAD);
+	}
+	return enter_handshake_state(s, SESSION_VERIFY);
+}
+
+/* "name:port", as the log shows it. */
+static char *target_text(const struct socks5_target *target)
+{
+	char text[SOCKS5_NAME_MAX + 8];
+	struct addr a = target->addr;
+
+	if (a.sa.sa_family == AF_UNSPEC) {
+		snprintf(text, sizeof text, "%s:%u", target->name, target->port);
+	} else {
+		addr_set_port(&a, target->port);
+		addr_format(&a, text, sizeof text);
+	}
+	return strdup(text);
+}
+
+enum progress session_on_request(struct session *s)
+{
+	struct handshake *h = s->handshake;
+	struct socks5_request request;
+	enum socks5_fault fault;
+	size_t consumed;
+
+	switch (socks5_parse_request(h->in, h->in_len, &request, &consumed, &fault)) {
+	case PARSE_NEED_MORE:
+		return PROGRESS_WAIT;
+	case PARSE_INVALID:
+		return refuse_fault(s, fault);
+	case PARSE_DONE:
+		break;
+	}
+	consume(h, consumed);
+	h->target = request.target;
+	s->target = target_text(&request.target);
+	if (request.command != SOCKS5_CONNECT) {
+		s->why = socks5_command_name(request.command);
+		return refuse_request(s, SOCKS5_COMMAND_NOT_SUPPORTED, SESSION_END_INVALID);
+	}
+	return start_dial(s);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What session.c (the life of a session) and session_handshake.c (what is said before the relay
+ * runs) know of each other. For nobody else.
+ */
+#ifndef SOCKSD_SESSION_PRIVATE_H
+#define SOCKSD_SESSION_PRIVATE_H
+
+#include "socksd/auth.h"
+#include "socksd/dial.h"
+#include "socksd/relay.h"
+#include "socksd/session.h"
+#include "socksd/socks5.h"
+
+enum {
+	HANDSHAKE_BYTES = 1024, /* the longest message, and room for early data */
+};
+
+/* What is needed until the relay runs; freed then, so that an idle session is small. */
+struct handshake {
+	const struct listen_config *listen;
+	struct addr listener; /* the configured address that accepted the client */
+	uint8_t in[HANDSHAKE_BYTES];
+	size_t in_len;
+	struct socks5_target target;
+	struct auth *auth;
+	struct dial *dial;
+	const char *why;
+};
+
+struct session {
+	/* constant */
+	struct context *context;
+	struct addr client;
+	uint64_t accepted_ms;
+	/* live */
+	struct session *next;
+	struct session *prev;
+	enum session_state {
+		SESSION_GREETING,
+		SESSION_AUTH,
+		SESSION_VERIFY,
+		SESSION_REQUEST,
+		SESSION_DIAL,
+		SESSION_RELAY,
+		SESSION_LINGER,
+		SESSION_ENDED,
+	} state;
+	struct timer deadline;
+	struct relay relay;                  /* its client side is watched from the start */
+	struct handshake *handshake;         /* NULL from RELAY on */
+	enum session_end_reason refused_for; /* LINGER */
+	size_t lingered_bytes;
+	/* for the log */
+	uint8_t *user; /* NULL: none; any bytes */
+	uint8_t user_len;
+	char *target;    /* NULL: none named */
+	const char *why; /* static token, or NULL */
+	struct deferred deferred;
+};
+
+/* What a handler made of the bytes at hand. */
+enum progress {
+	PROGRESS_WAIT, /* for bytes, or for something under way */
+	PROGRESS_NEXT, /* the state has changed: look again */
+};
+
+/* --- session.c --- */
+
+/* The client's side of the relay: its socket from the start. */
+struct relay_side *session_client(struct session *s);
+
+void session_count(struct session *s, enum socksd_metric metric, int64_t amount);
+
+/* Go to a later state. 0 or -ENOMEM. */
+int session_enter(struct session *s, enum session_state state);
+
+/* The single exit. */
+void session_end(struct session *s, enum session_end_reason reason);
+
+/* The target is connected and the client has been told: join them. */
+void session_start_relay(struct session *s);
+
+/* Let the handlers look at what is there, as long as they get further. */
+void session_advance(struct session *s);
+
+/* --- session_handshake.c --- */
+
+/* The handlers of the states that read. */
+enum progress session_on_greeting(struct session *s);
+enum progress session_on_auth(struct session *s);
+enum progress session_on_request(struct session *s);
+enum progress session_on_linger(struct session *s);
+
+/* The target took too long. */
+void session_on_connect_timeout(struct session *s);
+
+/* Cancel what is under way, wipe and free. */
+void session_free_handshake(struct session *s);
+
+#endif
