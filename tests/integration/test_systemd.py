@@ -11,7 +11,7 @@ import time
 
 import harness
 import socks_client as socks
-from dns_message import a_record, query_bytes
+from dns_message import Message, a_record, query_bytes
 from harness import expect, wait_until
 from peers import DnsServer, TcpTarget, ask_udp, echo
 
@@ -193,7 +193,7 @@ def test_dnsproxyd_takes_passed_sockets():
             [f"listen test.address=127.0.0.1:{port}", f"upstream default.server=127.0.0.1:{upstream.port}"],
             wrapper=[sys.executable, "-c", PASS_SOCKETS, f"udp,127.0.0.1,{port}", f"tcp,127.0.0.1,{port}", "--"])
         for number in range(20):
-            answer = ask_udp(query_bytes(f"n{number % 5}.example", 1), port)
+            answer = Message(ask_udp(query_bytes(f"n{number % 5}.example", 1), port))
             expect(answer.rcode, 0, "rcode")
         expect("passed-socket-unused" in daemon.log(), False, "whether a socket was for nobody")
         daemon.stop()
