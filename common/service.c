@@ -507,7 +507,8 @@ static int start_all(struct service *s)
 	}
 	r = start_workers(s, workers);
 	if (r == 0 && systemd_watchdog_ms() > 0) {
-		s->watchdog = watchdog_new(s->loop, s->workers, s->worker_count, systemd_watchdog_ms());
+		s->watchdog =
+			watchdog_new(s->loop, s->workers, s->worker_count, systemd_watchdog_ms());
 		r = s->watchdog ? 0 : -ENOMEM;
 	}
 	return r < 0 ? fail_start("cannot-start", -r) : EXIT_OK;
