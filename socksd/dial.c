@@ -38,6 +38,8 @@ struct dial {
 	uint16_t port;
 	char name[SOCKS5_NAME_MAX + 1];
 	unsigned lookups; /* on their way; they hold the memory */
+	/* The worst that lookups said; it is reported when they found no address to try. */
+	enum ares_io_status lookup_status;
 	bool ended;
 	bool next_is_ipv4; /* whose turn it is */
 	struct candidates ipv6;
@@ -120,6 +122,9 @@ static void go_on(struct dial *d)
 	}
 	if (d->lookups > 0 || attempts_running(d)) {
 		return;
+	}
+	if (!d->failed) {
+		note_failure(d, SOCKS5_HOST_UNREACHABLE, ares_io_status_text(d->lookup_status));
 	}
 	result = (struct dial_result){ .reply = d->reply, .why = d->why };
 	d->done(d->arg, &result);
@@ -335,9 +340,7 @@ static void on_lookup(void *arg, enum ares_io_status status, const struct addr *
 	for (size_t i = 0; i < count; i++) {
 		add_candidate(d, &addresses[i]);
 	}
-	if (status != ARES_IO_OK) {
-		note_failure(d, SOCKS5_HOST_UNREACHABLE, ares_io_status_text(status));
-	}
+	d->lookup_status = status > d->lookup_status ? status : d->lookup_status;
 	only_ipv4 = d->lookups > 0 && d->ipv6.count == 0 && d->ipv4.count > 0;
 	if (attempts_running(d)) {
 		return; /* the timer or a failure gets to the new ones */

@@ -91,19 +91,18 @@ static void check_rules(const struct rules *rules, const char *text, size_t len)
 						 "169.254.169.254", "64:ff9b::a01:203",
 						 "2001:db8::1" };
 	char name[SOCKS5_NAME_MAX + 1] = "a.example";
-	struct rules_request request = { .user = "alice", .user_len = 5 };
+	struct addr client;
+	struct rules_request request = { .client = &client, .user = "alice", .user_len = 5 };
 
 	if (len > 0 && len < sizeof name && !memchr(text, '\0', len)) {
 		memcpy(name, text, len);
 		name[len] = '\0';
 	}
 	for (size_t i = 0; i < 3 * 7 * 2 * 3; i++) {
-		struct addr client;
 		struct addr a;
 
 		assert(addr_parse_ip(clients[i % 3], &client) == 0);
 		assert(addr_parse_ip(addresses[i / 3 % 7], &a) == 0);
-		request.client = &client;
 		request.name = i / 21 % 2 ? name : NULL;
 		request.command = (enum socks5_command)(1 + i / 42);
 		request.port = i % 2 ? 80 : 25;
