@@ -65,18 +65,18 @@ PARAM_DECLARE(limits_params, LIMITS_PARAMS);
 	  "Names each worker remembers, for as long as their TTL says; 0: none.")
 PARAM_DECLARE(dns_params, DNS_PARAMS);
 
-#define EGRESS_PARAMS(P, PC)                                                                       \
-	P(IPS, addresses, "address", NULL, 0, 0, RELOAD,                                           \
-	  "Addresses to connect from, at most one of each family; a target of another family is "  \
-	  "then unreachable. Without any, the routes decide.")                                     \
-	P(TEXT, interface, "interface", NULL, 0, 0, RELOAD,                                        \
-	  "Interface to connect through, whatever the routes say.")                                \
-	P(COUNT, fwmark, "fwmark", NULL, 1, 4294967295, RELOAD,                                    \
-	  "Mark of the packets, for rules of the routing and the firewall.")                       \
-	P(BOOL, fast_open, "tcp-fast-open", "no", 0, 0, RELOAD,                                    \
-	  "Send the client's first bytes with the SYN (RFC 7413) where the target has agreed to "  \
-	  "it before. Only for targets to which the client speaks first: the reply to the client " \
-	  "then comes before the target has answered.")
+#define EGRESS_PARAMS(P, PC)                                                                      \
+	P(IPS, addresses, "address", NULL, 0, 0, RELOAD,                                          \
+	  "Addresses to connect from, at most one of each family; a target of another family is " \
+	  "then unreachable. Without any, the routes decide.")                                    \
+	P(TEXT, interface, "interface", NULL, 0, 0, RELOAD,                                       \
+	  "Interface to connect through, whatever the routes say.")                               \
+	P(COUNT, fwmark, "fwmark", NULL, 1, 4294967295, RELOAD,                                   \
+	  "Mark of the packets, for rules of the routing and the firewall.")                      \
+	P(BOOL, fast_open, "tcp-fast-open", "no", 0, 0, RELOAD,                                   \
+	  "When a client sends data right behind its request, send that with the SYN (RFC 7413) " \
+	  "to targets that have agreed to it before. The client then has its reply before the "   \
+	  "target has answered.")
 PARAM_DECLARE(egress_params, EGRESS_PARAMS);
 
 #define RULE_PARAMS(P, PC)                                                                    \
