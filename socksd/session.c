@@ -46,6 +46,11 @@ void session_count(struct session *s, enum socksd_metric metric, int64_t amount)
 
 /* --- states and deadlines -------------------------------------------------------------------- */
 
+static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
+{
+	return a_ms < b_ms ? a_ms : b_ms;
+}
+
 /* When the state that begins now has lasted too long. The handshake has one deadline from accept
  * on. */
 static uint64_t deadline_of(const struct session *s, enum session_state state)
@@ -57,7 +62,7 @@ static uint64_t deadline_of(const struct session *s, enum session_state state)
 	case SESSION_DIAL:
 		return now_ms + limits->connect_timeout_ms;
 	case SESSION_RELAY:
-		return now_ms + limits->idle_timeout_ms;
+		return now_ms + earlier(limits->idle_timeout_ms, limits->half_close_timeout_ms);
 	case SESSION_LINGER:
 		return now_ms + LINGER_MS;
 	default:
@@ -221,25 +226,19 @@ void session_start_relay(struct session *s)
 	relay_start(&s->relay, on_relay_end);
 }
 
-/* How long nothing may move now. */
-static uint64_t idle_limit_ms(const struct session *s)
-{
-	const struct limits_params *limits = s->context->config->limits;
-
-	if (relay_half_closed(&s->relay) &&
-	    limits->half_close_timeout_ms < limits->idle_timeout_ms) {
-		return limits->half_close_timeout_ms;
-	}
-	return limits->idle_timeout_ms;
-}
-
-/* The timer is not moved with every byte: when it comes due, it looks whether it really is. */
+/* The timer is not moved with every byte: when it comes due, it looks whether it really is. Nobody
+ * tells it of a half-close, so it looks at least that often. */
 static void on_idle(struct session *s)
 {
-	uint64_t due_ms = s->relay.moved_ms + idle_limit_ms(s);
+	const struct limits_params *limits = s->context->config->limits;
+	uint64_t check_ms = earlier(limits->idle_timeout_ms, limits->half_close_timeout_ms);
+	uint64_t limit_ms = relay_half_closed(&s->relay) ? check_ms : limits->idle_timeout_ms;
+	uint64_t now_ms = loop_now_ms(s->context->loop);
+	uint64_t due_ms = s->relay.moved_ms + limit_ms;
 
-	if (due_ms > loop_now_ms(s->context->loop)) {
-		timer_start(&s->deadline, s->context->loop, due_ms, on_deadline);
+	if (due_ms > now_ms) {
+		timer_start(&s->deadline, s->context->loop, earlier(due_ms, now_ms + check_ms),
+			    on_deadline);
 	} else {
 		session_end(s, SESSION_END_IDLE_TIMEOUT);
 	}
