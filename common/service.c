@@ -167,6 +167,17 @@ struct listen_set *service_sockets(struct service *s)
 	return &s->sockets;
 }
 
+/* What the configuration asks for and the kernel will refuse. */
+static void log_missing_capabilities(const struct service_settings *settings)
+{
+	unsigned missing = privileges_missing(settings->capabilities);
+
+	if (missing != 0) {
+		log_event(LOG_LEVEL_WARNING, "capabilities-missing",
+			  KV_TEXT("names", privileges_names(missing)));
+	}
+}
+
 /* --- reload ---------------------------------------------------------------------------------- */
 
 static void log_needs_restart(void *arg, const char *name)
@@ -187,6 +198,7 @@ static void reload(struct service *s)
 	struct ini_error why;
 	struct loaded old = s->loaded;
 	struct loaded new;
+	struct service_settings settings;
 
 	if (load(s->ops, &s->options, &new, &why) < 0) {
 		log_event(LOG_LEVEL_ERROR, "reload-failed", KV_TEXT("error", why.text));
@@ -199,7 +211,9 @@ static void reload(struct service *s)
 	}
 	params_diff_restart(old.params, new.params, log_needs_restart, NULL);
 	s->loaded = new;
-	log_set_level(s->ops->settings(new.config).log_level);
+	settings = s->ops->settings(new.config);
+	log_set_level(settings.log_level);
+	log_missing_capabilities(&settings);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_call(s->workers[i], reload_worker, s);
 	}
@@ -363,7 +377,8 @@ static int drop_privileges(const struct service_settings *settings)
 {
 	const char *user;
 
-	switch (privileges_drop(settings->user, settings->default_user, &user)) {
+	switch (privileges_drop(settings->user, settings->default_user, settings->capabilities,
+				&user)) {
 	case PRIVILEGES_NOT_ROOT:
 		return EXIT_OK;
 	case PRIVILEGES_DROPPED:
@@ -497,6 +512,7 @@ static int start_all(struct service *s)
 	if (r != EXIT_OK) {
 		return r;
 	}
+	log_missing_capabilities(&settings);
 	s->state = s->ops->state_new(s->loaded.config);
 	if (!s->state) {
 		return fail_start("cannot-start", errno);
@@ -544,12 +560,21 @@ static int run(struct service *s)
 
 int service_main(const struct service_ops *ops, int argc, char **argv)
 {
+	const struct service_command *command = ops->command;
+	const struct options_program program = {
+		.name = ops->name,
+		.summary = ops->summary,
+		.default_config = ops->default_config,
+		.command = command ? command->name : NULL,
+		.command_words = command ? command->words : NULL,
+		.command_help = command ? command->help : NULL,
+	};
 	struct service s = { .ops = ops };
 	struct ini_error error;
 	int exit_code = EXIT_OK;
 
 	log_init();
-	s.options = options_parse(ops->name, ops->summary, ops->default_config, argc, argv);
+	s.options = options_parse(&program, argc, argv);
 	if (s.options.action == OPTIONS_EXIT || s.options.action == OPTIONS_USAGE) {
 		exit_code = s.options.action == OPTIONS_EXIT ? EXIT_OK : EXIT_CONFIG;
 		goto out;
@@ -561,6 +586,8 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 	}
 	if (s.options.action == OPTIONS_PRINT) {
 		params_print(s.loaded.params, stdout);
+	} else if (s.options.action == OPTIONS_COMMAND) {
+		exit_code = command->run(s.loaded.config, s.options.words, s.options.word_count);
 	} else if (s.options.action == OPTIONS_RUN) {
 		exit_code = run(&s);
 	}

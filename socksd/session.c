@@ -44,6 +44,11 @@ void session_count(struct session *s, enum socksd_metric metric, int64_t amount)
 	metrics_add(s->context->metrics, metric, amount);
 }
 
+enum privacy_clients session_log_clients(const struct session *s)
+{
+	return (enum privacy_clients)s->context->config->log->clients;
+}
+
 /* --- states and deadlines -------------------------------------------------------------------- */
 
 static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
@@ -73,7 +78,10 @@ static uint64_t deadline_of(const struct session *s, enum session_state state)
 /* Go to a later state. 0 or -ENOMEM. */
 int session_enter(struct session *s, enum session_state state)
 {
-	log_event(LOG_LEVEL_DEBUG, "session-state", KV_ADDR("client", &s->client),
+	char client[ADDR_TEXT_MAX];
+
+	log_event(LOG_LEVEL_DEBUG, "session-state",
+		  KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),
 		  KV_TEXT("from", session_table[s->state].name),
 		  KV_TEXT("to", session_table[state].name));
 	s->state = state;
@@ -145,15 +153,19 @@ static void count_end(struct session *s, enum session_end_reason reason)
 static void log_end(struct session *s, enum session_end_reason reason)
 {
 	uint64_t duration_ms = loop_now_ms(s->context->loop) - s->accepted_ms;
+	enum privacy_destinations destinations =
+		(enum privacy_destinations)s->context->config->log->destinations;
+	char client[ADDR_TEXT_MAX];
 
 	log_event(
-		LOG_LEVEL_INFO, "session-end", KV_ADDR("client", &s->client),
+		LOG_LEVEL_INFO, "session-end",
+		KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),
 		KV_BYTES("user", s->user ? (const void *)s->user : "-", s->user ? s->user_len : 1),
-		KV_TEXT("destination", s->target),
+		KV_TEXT("destination", privacy_destination(destinations, s->target)),
 		KV_UINT("bytes_up", s->relay.flow[RELAY_CLIENT].bytes),
 		KV_UINT("bytes_down", s->relay.flow[RELAY_TARGET].bytes),
 		KV_UINT("duration_ms", duration_ms), KV_TEXT("end", session_end_name(reason)),
-		KV_TEXT("why", s->why));
+		KV_TEXT("why", s->why), KV_TEXT("rule", s->rule));
 }
 
 static void free_session(struct deferred *deferred)
@@ -162,6 +174,7 @@ static void free_session(struct deferred *deferred)
 
 	free(s->user);
 	free(s->target);
+	free(s->rule);
 	free(s);
 }
 
