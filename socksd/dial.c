@@ -48,6 +48,7 @@ struct dial {
 	bool failed; /* some attempt has: the two below say the most telling result */
 	enum socks5_reply reply;
 	const char *why;
+	enum ares_io_status unresolved; /* of a lookup in vain: tells when no address was had */
 	struct deferred deferred;
 };
 
@@ -120,6 +121,9 @@ static void go_on(struct dial *d)
 	}
 	if (d->lookups > 0 || attempts_running(d)) {
 		return;
+	}
+	if (!d->failed) {
+		note_failure(d, SOCKS5_HOST_UNREACHABLE, ares_io_status_text(d->unresolved));
 	}
 	result = (struct dial_result){ .reply = d->reply, .why = d->why };
 	d->done(d->arg, &result);
@@ -309,8 +313,9 @@ static void on_lookup(void *arg, enum ares_io_status status,
 	for (size_t i = 0; i < count; i++) {
 		add_candidate(d, &addresses[i].addr);
 	}
-	if (status != ARES_IO_OK) {
-		note_failure(d, SOCKS5_HOST_UNREACHABLE, ares_io_status_text(status));
+	/* A later status tells more. */
+	if (status > d->unresolved) {
+		d->unresolved = status;
 	}
 	only_ipv4 = d->lookups > 0 && d->ipv6.count == 0 && d->ipv4.count > 0;
 	if (attempts_running(d)) {
