@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 
-from context import MIB, SUCCEEDED, Conn, Flow, blob, request_bytes, transfer
+from context import MIB, SUCCEEDED, Flow, blob, request_bytes, transfer
 from engine import Failed, case
 
 WIRE = "RFC 1928 6: data may now be passed"
@@ -39,10 +39,10 @@ def target_first(t):
     client.expect(b"220 ready\r\n")
 
 
-@case("relay/ping-pong", WIRE, "300 questions and answers of changing size")
+@case("relay/ping-pong", WIRE, "60 questions and answers of changing size", seconds=15)
 def ping_pong(t):
     client, target = t.pair()
-    for turn in range(300):
+    for turn in range(60):
         client.expect_open_both_ways(target, blob(1 + turn * 37 % 3000, turn))
 
 
@@ -102,24 +102,24 @@ def bulk_sessions(t):
 
 
 def early(name, expect, size, fin=False):
-    @case(f"relay/{name}", f"{WIRE}; optimistic data", expect, seconds=BULK_SECONDS)
+    @case(f"relay/{name}", f"{WIRE}; optimistic data", expect, seconds=15)
     def run(t):
-        target, conn = t.listen(), t.open()
-        conn.send(t.hello() + request_bytes(target.host, target.port))
+        target, conn = t.listen(), t.ready()
         data = blob(size, 7)
-        sender = threading.Thread(target=conn.send_anyway, args=(data,), daemon=True)
+        request = request_bytes(target.host, target.port)
+        sender = threading.Thread(target=conn.send_anyway, args=(request + data,), daemon=True)
         sender.start()
         end = target.accept()
-        conn.expect(t.hello_answer(), "answers to greeting and password")
         t.expect_reply(conn, SUCCEEDED)
         end.expect(data, "early data")
         sender.join(max(0, t.left()))
         if fin:
             conn.fin()
             end.expect_end("FIN")
-        conn.expect_open_both_ways(end) if not fin else end.send(b"answer")
-        if fin:
+            end.send(b"answer")
             conn.expect(b"answer")
+        else:
+            conn.expect_open_both_ways(end)
 
 
 early("early-500", "500 bytes sent with the request arrive first", 500)
@@ -236,14 +236,13 @@ def target_says_and_closes(t):
 
 @case("relay/fin-with-request", FIN, "request, data and FIN in one go: delivered, and the answer comes back")
 def fin_with_request(t):
-    target, conn = t.listen(), t.open()
-    conn.send(t.hello() + request_bytes(target.host, target.port) + b"all there is")
+    target, conn = t.listen(), t.ready()
+    conn.send(request_bytes(target.host, target.port) + b"all there is")
     conn.fin()
     end = target.accept()
     t.equal("what the target got", end.end(), (b"all there is", "FIN"))
     end.send(b"answer")
     end.close()
-    conn.expect(t.hello_answer(), "answers to greeting and password")
     t.expect_reply(conn, SUCCEEDED)
     t.equal("what the client got", conn.end(), (b"answer", "FIN"))
 
@@ -308,7 +307,7 @@ def both_fins(t):
 
 
 def reset(name, expect, first, second, before=lambda first, second: None):
-    @case(f"relay/{name}", RST, expect)
+    @case(f"relay/{name}", RST, expect, "should")
     def run(t):
         client, target = t.pair()
         ends = {"client": client, "target": target}
@@ -464,9 +463,8 @@ def answer_survives_late_data(t):
     client.expect(answer, "answer")
 
 
-@case("relay/refuses-data-keeps-answer", FIN,
-      "a target that stops reading and resets later: what it said before still arrives")
-def refuses_data_keeps_answer(t):
+@case("relay/reset-by-not-reading", RST, "a target that closes with bytes unread: what it said, then RST", "should")
+def reset_by_not_reading(t):
     client, target = t.pair()
     target.send(b"413 too large")
     client.expect(b"413 too large")
@@ -560,14 +558,14 @@ def no_nagle(name, expect, first, second):
         for _ in range(5):
             second_byte_seconds(ends[first], ends[second])
         took = statistics.median(second_byte_seconds(ends[first], ends[second]) for _ in range(21))
-        t.true(took < 0.02, f"{took * 1000:.0f} ms is the median")
+        t.true(took < 0.03, f"{took * 1000:.0f} ms is the median")
 
 
-no_nagle("no-delay-up", "two bytes in a row from the client: the second takes less than 20 ms", "client", "target")
-no_nagle("no-delay-down", "two bytes in a row from the target: the second takes less than 20 ms", "target", "client")
+no_nagle("no-delay-up", "two bytes in a row from the client: the second takes less than 30 ms", "client", "target")
+no_nagle("no-delay-down", "two bytes in a row from the target: the second takes less than 30 ms", "target", "client")
 
 
-@case("relay/latency", "robustness", "a question and its answer take less than 10 ms (median)", "should", alone=True)
+@case("relay/latency", "robustness", "a question and its answer take less than 20 ms (median)", "should", alone=True)
 def latency(t):
     client, target = t.pair()
     times = []
@@ -576,7 +574,7 @@ def latency(t):
         client.expect_open_both_ways(target, b"?")
         times.append(time.monotonic() - began)
     took = statistics.median(times)
-    t.true(took < 0.01, f"{took * 1000:.1f} ms")
+    t.true(took < 0.02, f"{took * 1000:.1f} ms")
 
 
 # --- urgent data ----------------------------------------------------------------------------------
@@ -623,14 +621,13 @@ def many_in_turn(t):
         end.close()
 
 
-@case("relay/100-at-once", "robustness", "100 handshakes that begin together are all served", seconds=20)
+@case("relay/100-at-once", "robustness", "100 requests at the same time are all served", seconds=20)
 def many_at_once(t):
     target = t.listen()
-    conns = [t.open() for _ in range(100)]
+    conns = [t.ready() for _ in range(100)]
     for conn in conns:
-        conn.send(t.hello() + request_bytes(target.host, target.port))
+        conn.send(request_bytes(target.host, target.port))
     for conn in conns:
-        conn.expect(t.hello_answer(), "answers to greeting and password")
         t.expect_reply(conn, SUCCEEDED)
 
 
@@ -642,17 +639,14 @@ def closed_behind(t):
     target.expect_end("FIN")
     target.fin()
     client.expect_end("FIN")
-    # What is sent to a closed socket is answered by RST; a socket kept open would take it.
     for end in (client, target):
-        t.true(_is_reset(t, end), f"the {end.who} still has a connection")
+        t.true(_is_closed(t, end), f"the {end.who} still has a connection")
 
 
-def _is_reset(t, conn: Conn):
-    state = 0
+def _is_closed(t, conn):
     while t.left() > 0.5:
-        # struct tcp_info begins with the state; TCP_CLOSE is 7, TCP_TIME_WAIT 6.
-        state = conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        if state in (6, 7):
+        # struct tcp_info begins with the state: TCP_TIME_WAIT is 6, TCP_CLOSE 7.
+        if conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in (6, 7):
             return True
         time.sleep(0.05)
     return False

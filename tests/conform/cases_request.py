@@ -5,8 +5,7 @@ import socket
 import struct
 import time
 
-from context import (BAD_COMMAND, BAD_TYPE, DENIED, FAILURE, HOST_UNREACHABLE, SUCCEEDED, address_bytes, request_bytes,
-                     show)
+from context import (BAD_COMMAND, BAD_TYPE, DENIED, FAILURE, HOST_UNREACHABLE, SUCCEEDED, address_bytes, request_bytes)
 from engine import case
 
 RFC = "RFC 1928 4"
@@ -206,7 +205,7 @@ def name_label_63(t):
 
 def numeric(text):
     @case(f"request/numeric-{text}", f"{LITERAL}; inet_aton is no DNS",
-          "REP 04 (or 01): a name for DNS, or none; never a loopback address")
+          "REP 04 (or 01): a name for DNS, or none; never a loopback address", "should")
     def run(t):
         t.need_dns()
         target = t.listen()
@@ -290,7 +289,7 @@ loop("own-listener-resolved", "a name for the server's own address", lambda t: t
 def second_address(name, expect, addresses, seconds=8):
     """One of the name's addresses is the target's."""
 
-    @case(f"request/addresses-{name}", "RFC 8305 5, RFC 1123 6.1.3.4", expect, seconds=seconds)
+    @case(f"request/addresses-{name}", "RFC 1123 2.3, RFC 8305 5", expect, "should", seconds)
     def run(t):
         target = t.listen()
         t.connect(t.name(*addresses(t)), target.port).expect_open_both_ways(target.accept())
@@ -409,35 +408,32 @@ def one_per_connection(t):
     client.expect(b"seen")
 
 
-def refusal_arrives(name, expect, head, *reps):
-    """The reply arrives, and FIN behind it, whatever the client sent ahead."""
+def refusal_arrives(name, expect, head):
+    """The reply, whatever its code, arrives, and FIN behind it."""
 
     @case(f"request/{name}", f"{RFC}; RFC 1122 4.2.2.13", expect)
     def run(t):
         conn = t.ready()
         conn.send(head)
-        reply = t.expect_reply(conn, *reps)
+        t.true(t.reply(conn).rep != SUCCEEDED, "REP 00")
         conn.expect_end("FIN")
-        t.true(reply.rep != SUCCEEDED, "REP 00")
 
 
 BEHIND = bytes(16384)
-refusal_arrives("refusal-command-16k", "REP 07 and FIN, though 16 KiB came with the request",
-                request_bytes("127.0.0.1", 9, command=0x77) + BEHIND, BAD_COMMAND)
-refusal_arrives("refusal-type-16k", "REP 08 and FIN, though 16 KiB came with the request",
-                b"\x05\x01\x00\x77" + BEHIND, BAD_TYPE)
-refusal_arrives("refusal-name-16k", "REP 01 and FIN, though 16 KiB came with the request",
-                b"\x05\x01\x00" + address_bytes(b"a..b") + struct.pack(">H", 80) + BEHIND, FAILURE, HOST_UNREACHABLE)
+refusal_arrives("refusal-command-16k", "reply and FIN, though 16 KiB came with an unknown command",
+                request_bytes("127.0.0.1", 9, command=0x77) + BEHIND)
+refusal_arrives("refusal-type-16k", "reply and FIN, though 16 KiB came with an unknown type",
+                b"\x05\x01\x00\x77" + BEHIND)
+refusal_arrives("refusal-name-16k", "reply and FIN, though 16 KiB came with a bad name",
+                b"\x05\x01\x00" + address_bytes(b"a..b") + struct.pack(">H", 80) + BEHIND)
 
 
 @case("request/refusal-closes", "RFC 1928 6: closed within 10 s of the reply",
       "the server closes after a failure, though the client does not")
 def refusal_closes(t):
-    conn = t.ready()
-    conn.send(request_bytes("127.0.0.1", 9, command=0x77))
-    t.expect_reply(conn, BAD_COMMAND)
-    data, _how = conn.end()
-    t.equal("what followed", data, b"")
+    conn, reply = t.answer(request_bytes(t.server.targets, t.closed_port()))
+    t.true(reply.rep != SUCCEEDED, "REP 00")
+    conn.expect_end()
     deadline = time.monotonic() + 3
     # FIN is only half of it: the server must not wait for ours for ever.
     while time.monotonic() < deadline:
@@ -446,4 +442,4 @@ def refusal_closes(t):
         except OSError:
             return
         time.sleep(0.05)
-    t.true(False, f"it still takes bytes 3 s after its FIN ({show(data)})")
+    t.true(False, "it still takes bytes 3 s after its FIN")

@@ -3,7 +3,7 @@
 
 import time
 
-from context import request_bytes
+from context import EXPIRED, HOST_UNREACHABLE, request_bytes
 from engine import case
 
 SLACK = 3  # seconds a timer may be late
@@ -13,7 +13,7 @@ def timed(name, cite, expect, option, level="should"):
     """function(t, timeout) for servers whose timer we know."""
 
     def register(function):
-        @case(f"timers/{name}", cite, expect, level, 20, timers=True)
+        @case(f"timers/{name}", cite, expect, level, 20)
         def run(t):
             timeout = getattr(t.server, option)
             t.need(timeout, f"the server's {option.replace('_', ' ')} was not said (--{option.replace('_', '-')})")
@@ -70,6 +70,23 @@ def trickled_methods(t, timeout):
         except Exception:  # pylint: disable=broad-except
             break
         t.true(time.monotonic() - began < timeout + SLACK, f"still open after {timeout + SLACK} s")
+
+
+@timed("connect", "RFC 1928 6: TTL expired", "REP 06 when the target does not answer in the server's time", "connect_timeout",
+       "must")
+def connect(t, timeout):
+    target = t.slow_target()
+    conn = t.ready()
+    began = time.monotonic()
+    conn.send(request_bytes(target.host, target.port))
+    t.expect_reply(conn, EXPIRED)
+    expect_between(t, began, timeout)
+    conn.expect_end()
+
+
+@timed("dns", "RFC 1928 6: host unreachable, or TTL expired", "REP 04 or 06 when DNS does not answer", "connect_timeout")
+def dns(t, _timeout):
+    t.expect_refusal(request_bytes(t.name(silent=True), 80), HOST_UNREACHABLE, EXPIRED)
 
 
 @timed("idle", "RFC 5382 5 (REQ-5)", "a session without a byte ends after the idle time, both sides see it", "idle_timeout")

@@ -528,6 +528,6 @@ def _move(key, events, at_once):
             stable = stable and (writer.sent < len(writer.data) or not writer.fin_sent)
     except BlockingIOError:
         pass
-    except ConnectionError as error:
+    except OSError as error:
         raise Failed(f"{error.strerror} in the middle of a transfer") from None
     return stable

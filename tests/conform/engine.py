@@ -11,7 +11,7 @@ import traceback
 
 GRACE_SECONDS = 5  # beyond its limit a case is given up
 
-Case = collections.namedtuple("Case", "name cite expect function level seconds alone timers")
+Case = collections.namedtuple("Case", "name cite expect function level seconds alone")
 Verdict = collections.namedtuple("Verdict", "case status note seconds")  # status: pass, fail, skip
 
 
@@ -26,18 +26,18 @@ class Skipped(Exception):
 CASES = []
 
 
-def case(name, cite, expect, level="must", seconds=8, alone=False, timers=False):
+def case(name, cite, expect, level="must", seconds=8, alone=False):
     """Register a function of a Context as the case `name`, GROUP/WORDS.
 
     cite: the section of the RFC, and the rule where the RFC leaves it open; expect: what has to be seen; level: "must" is
     what an RFC asks for or what loses data, "should" good practice; seconds: how long it may take; alone: measures time, so
-    nothing else runs beside it; timers: needs a server whose timers are short.
+    nothing else runs beside it.
     """
 
     def register(function):
         if any(known.name == name for known in CASES):
             raise ValueError(f"two cases are called {name}")
-        CASES.append(Case(name, cite, expect, function, level, seconds, alone, timers))
+        CASES.append(Case(name, cite, expect, function, level, seconds, alone))
         return function
 
     return register
