@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: ISC */
-#include "common/clock.h"
 #include "common/listen_set.h"
 #include "common/listener.h"
 
@@ -19,9 +18,8 @@ static struct addr free_address(void)
 	const uint8_t ip[4] = { 127, 0, 0, 1 };
 	const uint8_t any[4] = { 0, 0, 0, 0 };
 
-	srandom((unsigned)getpid() + (unsigned)clock_mono_ms());
 	for (int i = 0; i < 1000; i++) {
-		uint16_t port = (uint16_t)(10000 + (unsigned)random() % 20000);
+		uint16_t port = (uint16_t)(10000 + arc4random_uniform(20000));
 		struct addr wildcard = addr_from_ipv4(any, port);
 
 		if (listener_probe(&wildcard, types[0]) == 0 &&
