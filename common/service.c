@@ -434,9 +434,20 @@ static void stop_worker(struct worker *worker, void *arg)
 	}
 }
 
+/* From here on no signal is taken: the main loop may still turn, and a reload needs workers. */
+static void ignore_signals(struct service *s)
+{
+	timer_stop(&s->drain_timer);
+	if (watch_active(&s->signal_watch)) {
+		watch_stop(&s->signal_watch);
+		close(s->signal_watch.fd);
+	}
+}
+
 /* Everything from the end of start_workers() backwards; copes with a half-made service. */
 static void stop_all(struct service *s)
 {
+	ignore_signals(s);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_call(s->workers[i], stop_worker, s);
 	}
@@ -456,11 +467,6 @@ static void stop_all(struct service *s)
 	}
 	free(s->workers);
 	free(s->drained_posts);
-	timer_stop(&s->drain_timer);
-	if (watch_active(&s->signal_watch)) {
-		watch_stop(&s->signal_watch);
-		close(s->signal_watch.fd);
-	}
 	loop_free(s->loop);
 }
 

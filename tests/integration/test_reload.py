@@ -61,5 +61,17 @@ def test_auth_change():
             check_auth_change, port, *arguments)
 
 
+def test_reload_at_the_end():
+    """SIGHUP while the daemon ends, watched by a service manager, does nothing"""
+    for _ in range(5):
+        daemon = harness.socksd("server.workers=8", wrapper=("env", "WATCHDOG_USEC=2000000", "NOTIFY_SOCKET=/nonexistent"))
+        daemon.send_signal(signal.SIGINT)
+        for _ in range(400):
+            if daemon.process.poll() is not None:
+                break
+            daemon.send_signal(signal.SIGHUP)
+        daemon.stop()
+
+
 if __name__ == "__main__":
     harness.run(globals())
