@@ -359,7 +359,20 @@ static unsigned count_workers(unsigned configured)
 	return available > WORKERS_MAX ? WORKERS_MAX : (unsigned)available;
 }
 
-static int drop_privileges(const struct service_settings *settings)
+/* What the user that we are now may not read, a reload could not read either: better said now. */
+static void warn_unreadable(const struct service *s)
+{
+	struct ini_error why;
+	struct loaded again;
+
+	if (load(s->ops, &s->options, &again, &why) < 0) {
+		log_event(LOG_LEVEL_WARNING, "reload-would-fail", KV_TEXT("error", why.text));
+	} else {
+		unload(s->ops, &again);
+	}
+}
+
+static int drop_privileges(const struct service *s, const struct service_settings *settings)
 {
 	const char *user;
 
@@ -368,6 +381,7 @@ static int drop_privileges(const struct service_settings *settings)
 		return EXIT_OK;
 	case PRIVILEGES_DROPPED:
 		log_event(LOG_LEVEL_INFO, "privileges-dropped", KV_TEXT("user", user));
+		warn_unreadable(s);
 		return EXIT_OK;
 	case PRIVILEGES_KEPT:
 		log_event(LOG_LEVEL_WARNING, "running-as-root", KV_TEXT("user", user));
@@ -499,7 +513,7 @@ static int start_all(struct service *s)
 	}
 	log_sockets(&s->sockets);
 	log_unwanted(&s->sockets);
-	r = drop_privileges(&settings);
+	r = drop_privileges(s, &settings);
 	if (r != EXIT_OK) {
 		return r;
 	}
