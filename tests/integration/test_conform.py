@@ -87,7 +87,7 @@ def test_password():
 
 def test_timers():
     """With short timers"""
-    timers = {"handshake": 3, "connect": 5, "idle": 6, "half-close": 2}
+    timers = {"handshake": 3, "connect": 5, "idle": 4, "half-close": 2}
     dns = f"127.0.0.1:{harness.free_port()}"
     server = harness.socksd(f"dns.server={dns}",
                             *(f"limits.{name}-timeout={seconds}s" for name, seconds in timers.items()))
