@@ -5,6 +5,7 @@
 #include "common/log.h"
 
 #include "socksd/guard.h"
+#include "socksd/host.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -132,18 +133,16 @@ static bool is_allowed(void *arg, const struct addr *a, const struct egress **re
 		       const char **ret_why)
 {
 	struct session *s = arg;
-	struct addr local = { 0 };
-	socklen_t len = sizeof local;
-	const struct guard_context guard = {
+	struct addr local;
+	struct guard_context guard = {
 		.client = &s->client,
-		.local = &local,
 		.listeners = s->context->own,
 		.listener_count = s->context->own_count,
 	};
 	const struct rules_request request = request_of(s);
 	struct rules_verdict verdict;
 
-	getsockname(session_client(s)->watch.fd, &local.sa, &len);
+	host_note_local(&guard, a, &local);
 	verdict = rules_check(&s->context->config->rules, &request, a, &guard);
 	if (!verdict.allowed && verdict.guard == GUARD_ALLOWED) {
 		note_rule(s, verdict.rule);
