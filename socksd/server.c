@@ -8,6 +8,7 @@
 
 #include "socksd/config.h"
 #include "socksd/context.h"
+#include "socksd/relay.h"
 #include "socksd/session.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 enum {
-	SCRATCH_BYTES = 65536,
+	SCRATCH_BYTES = RELAY_BULK_BYTES, /* memory that is never touched costs nothing */
 	RESOLVERS_MAX = 8,
 	RESOLVER_TIMEOUT_MS = 2000,
 	RESOLVER_TRIES = 2,
@@ -40,6 +41,7 @@ struct server {
 	bool draining;
 	struct log_limit accept_log;
 	struct log_limit limit_log;
+	struct pipe_pool pipes;
 	uint8_t scratch[SCRATCH_BYTES];
 };
 
@@ -109,6 +111,7 @@ static void on_listener_event(void *arg, enum listener_event event, int error)
 	switch (event) {
 	case LISTENER_PAUSED:
 		count(server, METRIC_accept_paused);
+		pipe_pool_trim(&server->pipes);
 		break;
 	case LISTENER_SHED:
 		count(server, METRIC_accept_shed);
@@ -250,6 +253,26 @@ static int update_resolver(struct server *server, const struct config *config)
 	return 0;
 }
 
+/* --- pipes ----------------------------------------------------------------------------------- */
+
+/* Plan this worker's pipes; the first worker says so when the kernel allows fewer than wanted. */
+static void make_pipes(struct server *server, unsigned workers)
+{
+	struct pipe_limits limits;
+	struct pipe_plan plan;
+
+	pipe_limits_read(&limits);
+	plan = pipe_plan_make(&limits, workers);
+	pipe_pool_init(&server->pipes, &plan);
+	if (plan.limited && server->worker->index == 0) {
+		log_event(LOG_LEVEL_NOTICE, "pipes-limited",
+			  KV_UINT("pipe_max_size", limits.pipe_bytes),
+			  KV_UINT("pipe_user_bytes_soft", limits.user_bytes),
+			  KV_UINT("pipe_bytes", plan.pipes_per_worker ? plan.pipe_bytes : 0),
+			  KV_UINT("pipes_per_worker", plan.pipes_per_worker));
+	}
+}
+
 /* --- a worker's life ------------------------------------------------------------------------- */
 
 static void worker_end(struct worker *worker)
@@ -260,6 +283,7 @@ static void worker_end(struct worker *worker)
 	session_end_all(&server->context);
 	ares_io_free(server->context.resolver);
 	free(server->context.own);
+	pipe_pool_done(&server->pipes);
 	free(server);
 	worker->state = NULL;
 }
@@ -283,9 +307,11 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.helpers = service_helpers(service),
 		.scratch = server->scratch,
 		.scratch_bytes = sizeof server->scratch,
+		.pipes = &server->pipes,
 		.config = config,
 		.on_session_end = on_session_end,
 	};
+	make_pipes(server, service_sockets(service)->workers);
 	ports_init(&server->ports, &ports_ops, server);
 	r = update_resolver(server, config);
 	r = r < 0 ? r : update_ports(server);
