@@ -12,7 +12,7 @@
 
 #include "socksd/config.h"
 #include "socksd/metrics.h"
-#include "socksd/pipes.h"
+#include "socksd/pipe.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +26,7 @@ struct context {
 	struct helpers *helpers;
 	uint8_t *scratch; /* for one read at a time */
 	size_t scratch_bytes;
-	struct pipe_pool *pipes;
+	struct pipe *pipe;
 	/* current; changes at a reload */
 	const struct config *config;
 	struct ares_io *resolver;

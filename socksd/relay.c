@@ -51,29 +51,32 @@ static void end_by_error(struct relay *r, int side, int error)
 	}
 }
 
-static void drop_held(struct relay *r, struct relay_flow *flow)
+static void drop_held(struct relay_flow *flow)
 {
 	free(flow->held);
 	flow->held = NULL;
 	flow->held_len = 0;
 	flow->held_offset = 0;
-	if (flow->pipe) {
-		pipe_give(r->pipes, flow->pipe);
-		flow->pipe = NULL;
-	}
 }
 
-static int hold(struct relay_flow *flow, const uint8_t *bytes, size_t len)
+/* Memory for len bytes that the receiver has refused, to be filled by the caller. NULL: there is
+ * none. */
+static uint8_t *hold(struct relay_flow *flow, size_t len)
 {
-	uint8_t *held = malloc(len);
+	flow->held = malloc(len);
+	flow->held_len = len;
+	flow->held_offset = 0;
+	return flow->held;
+}
+
+static int hold_copy(struct relay_flow *flow, const uint8_t *bytes, size_t len)
+{
+	uint8_t *held = hold(flow, len);
 
 	if (!held) {
 		return -ENOMEM;
 	}
 	memcpy(held, bytes, len);
-	flow->held = held;
-	flow->held_len = len;
-	flow->held_offset = 0;
 	return 0;
 }
 
@@ -83,7 +86,7 @@ static void receiver_gone(struct relay *r, int from, int error)
 {
 	struct relay_side *receiver = &r->side[other(from)];
 
-	drop_held(r, &r->flow[from]);
+	drop_held(&r->flow[from]);
 	r->flow[from].broken = true;
 	if (r->flow[other(from)].ended || error == ETIMEDOUT) {
 		end_by_error(r, other(from), error);
@@ -125,95 +128,29 @@ static ssize_t send_some(struct relay *r, int from, const uint8_t *bytes, size_t
 	return n < 0 ? 0 : n;
 }
 
-/* Send what is held in memory. */
-static void flush_memory(struct relay *r, int from)
-{
-	struct relay_flow *flow = &r->flow[from];
-	ssize_t n = send_some(r, from, flow->held + flow->held_offset,
-			      flow->held_len - flow->held_offset);
-
-	if (n < 0) {
-		receiver_gone(r, from, (int)-n);
-		return;
-	}
-	flow->held_offset += (size_t)n;
-	if (flow->held_offset == flow->held_len) {
-		drop_held(r, flow);
-	}
-}
-
-/* Whether splice() failed for a reason that lies in itself: not made for such descriptors, or not
- * allowed to this process. */
-static bool splice_is_unsupported(int error)
-{
-	return error == EINVAL || error == ENOSYS || error == EPERM;
-}
-
-/* Take the bytes out of the pipe into memory. */
-static void unpipe(struct relay *r, int from)
-{
-	struct relay_flow *flow = &r->flow[from];
-	struct pipe *pipe = flow->pipe;
-	uint8_t *held = malloc(pipe->len);
-	size_t len = 0;
-
-	while (held && pipe->len > 0) {
-		ssize_t n = read(pipe->read_fd, held + len, pipe->len);
-
-		if (n <= 0) {
-			break;
-		}
-		len += (size_t)n;
-		pipe->len -= (size_t)n;
-	}
-	if (!held || pipe->len > 0) {
-		free(held);
-		end(r, RELAY_NO_MEMORY);
-		return;
-	}
-	drop_held(r, flow);
-	flow->held = held;
-	flow->held_len = len;
-}
-
-/* Send what is in the pipe. */
-static void flush_pipe(struct relay *r, int from)
-{
-	struct relay_side *receiver = &r->side[other(from)];
-	struct relay_flow *flow = &r->flow[from];
-	ssize_t n = splice(flow->pipe->read_fd, NULL, receiver->watch.fd, NULL, flow->pipe->len,
-			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-
-	if (n > 0) {
-		flow->pipe->len -= (size_t)n;
-		flow->spliced += (size_t)n;
-		count_sent(r, from, (size_t)n);
-		if (flow->pipe->len == 0) {
-			drop_held(r, flow);
-		}
-	} else if (n < 0 && errno == EAGAIN) {
-		receiver->writable = false;
-	} else if (n < 0 && splice_is_unsupported(errno)) {
-		pipe_pool_disable(r->pipes);
-		unpipe(r, from);
-	} else if (n == 0 || errno != EINTR) {
-		receiver_gone(r, from, n < 0 ? errno : EPIPE);
-	}
-}
-
 /* Send what is held. True when nothing is held any more. */
 static bool flush(struct relay *r, int from)
 {
 	struct relay_flow *flow = &r->flow[from];
+	ssize_t n;
 
-	while ((flow->held || flow->pipe) && r->side[other(from)].writable && !r->ending) {
-		if (flow->pipe) {
-			flush_pipe(r, from);
-		} else {
-			flush_memory(r, from);
-		}
+	if (!flow->held) {
+		return true;
 	}
-	return !flow->held && !flow->pipe && !flow->broken && !r->ending;
+	if (!r->side[other(from)].writable) {
+		return false;
+	}
+	n = send_some(r, from, flow->held + flow->held_offset, flow->held_len - flow->held_offset);
+	if (n < 0) {
+		receiver_gone(r, from, (int)-n);
+		return false;
+	}
+	flow->held_offset += (size_t)n;
+	if (flow->held_offset < flow->held_len) {
+		return false;
+	}
+	drop_held(flow);
+	return true;
 }
 
 /* --- moving ---------------------------------------------------------------------------------- */
@@ -252,7 +189,8 @@ static size_t copy(struct relay *r, int from, size_t len)
 
 	if (n < 0) {
 		receiver_gone(r, from, (int)-n);
-	} else if ((size_t)n < got && hold(&r->flow[from], r->scratch + n, got - (size_t)n) < 0) {
+	} else if ((size_t)n < got &&
+		   hold_copy(&r->flow[from], r->scratch + n, got - (size_t)n) < 0) {
 		end(r, RELAY_NO_MEMORY);
 	}
 	return got;
@@ -301,31 +239,91 @@ static void note_bulk(struct relay_flow *flow, size_t got)
 	flow->poor = got < POOR_BYTES ? flow->poor + 1 : 0;
 }
 
-/* Splice at most len bytes into an empty pipe and on. */
-static void move_by_pipe(struct relay *r, int from, struct pipe *pipe, size_t len)
+/* Whether splice() failed for a reason that lies in itself: not made for such descriptors, or not
+ * allowed to this process. */
+static bool splice_is_unsupported(int error)
 {
-	struct relay_flow *flow = &r->flow[from];
-	ssize_t n = splice(r->side[from].watch.fd, NULL, pipe->write_fd, NULL, len,
-			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	int error = n < 0 ? errno : 0;
+	return error == EINVAL || error == ENOSYS || error == EPERM;
+}
 
-	flow->pipe = pipe;
-	if (n > 0) {
-		pipe->len = (size_t)n;
-		note_bulk(flow, (size_t)n);
-		/* The slots of a pipe may be few for the packets: that is not yet little. */
-		flow->gear = (size_t)n < len / 4 ? RELAY_PROBE : RELAY_BULK;
-		flush(r, from);
+/* Hold the len bytes that are in the pipe. 0 or -errno. */
+static int hold_from_pipe(struct relay_flow *flow, const struct pipe *pipe, size_t len)
+{
+	uint8_t *held = hold(flow, len);
+
+	while (held && len > 0) {
+		ssize_t n = read(pipe->read_fd, held, len);
+
+		if (n <= 0) {
+			return -EIO;
+		}
+		held += n;
+		len -= (size_t)n;
+	}
+	return held ? 0 : -ENOMEM;
+}
+
+/* Send the `len` bytes that are in the pipe. However that goes, the pipe is empty or closed
+ * afterwards. */
+static void send_from_pipe(struct relay *r, int from, size_t len)
+{
+	struct relay_side *receiver = &r->side[other(from)];
+	struct relay_flow *flow = &r->flow[from];
+	int error = 0;
+
+	while (len > 0 && (error == 0 || error == EINTR)) {
+		ssize_t n = splice(r->pipe->read_fd, NULL, receiver->watch.fd, NULL, len,
+				   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+		if (n > 0) {
+			len -= (size_t)n;
+			flow->spliced += (uint64_t)n;
+			count_sent(r, from, (size_t)n);
+			error = 0;
+		} else {
+			error = n < 0 ? errno : EPIPE;
+		}
+	}
+	if (len == 0) {
 		return;
 	}
-	drop_held(r, flow);
+	if (error != EAGAIN && !splice_is_unsupported(error)) {
+		pipe_close(r->pipe);
+		receiver_gone(r, from, error);
+		return;
+	}
+	/* It had less room than it said. */
+	receiver->writable = error != EAGAIN;
+	flow->gear = RELAY_SMALL;
+	if (hold_from_pipe(flow, r->pipe, len) < 0) {
+		pipe_close(r->pipe);
+		end(r, RELAY_NO_MEMORY);
+	} else if (error != EAGAIN) {
+		pipe_disable(r->pipe);
+	}
+}
+
+/* Splice at most len bytes. */
+static void move_by_pipe(struct relay *r, int from, size_t len)
+{
+	struct relay_flow *flow = &r->flow[from];
+	ssize_t n = splice(r->side[from].watch.fd, NULL, r->pipe->write_fd, NULL, len,
+			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+	if (n > 0) {
+		note_bulk(flow, (size_t)n);
+		/* A pipe's slots may be too few for the packets: that is not yet little. */
+		flow->gear = (size_t)n < len / 4 ? RELAY_PROBE : RELAY_BULK;
+		send_from_pipe(r, from, (size_t)n);
+		return;
+	}
 	flow->gear = RELAY_PROBE;
-	if (n == 0 || error == EAGAIN) {
+	if (n == 0 || errno == EAGAIN) {
 		note_bulk(flow, 0);
-	} else if (splice_is_unsupported(error)) {
-		pipe_pool_disable(r->pipes);
-	} else if (error != EINTR && error != ENOMEM) {
-		end_by_error(r, from, error);
+	} else if (splice_is_unsupported(errno)) {
+		pipe_disable(r->pipe);
+	} else if (errno != EINTR && errno != ENOMEM) {
+		end_by_error(r, from, errno);
 	}
 }
 
@@ -333,7 +331,6 @@ static void move_bulk(struct relay *r, int from)
 {
 	struct relay_flow *flow = &r->flow[from];
 	size_t len = room_at(&r->side[other(from)]);
-	struct pipe *pipe;
 
 	if (len == 0) {
 		return;
@@ -343,9 +340,8 @@ static void move_bulk(struct relay *r, int from)
 		return;
 	}
 	len = len < RELAY_BULK_BYTES ? len : RELAY_BULK_BYTES;
-	pipe = pipe_take(r->pipes, loop_now_ms(r->loop));
-	if (pipe) {
-		move_by_pipe(r, from, pipe, len);
+	if (pipe_ready(r->pipe, loop_now_ms(r->loop))) {
+		move_by_pipe(r, from, len);
 		return;
 	}
 	r->pipeless++;
@@ -446,7 +442,7 @@ static void on_target(struct watch *watch, uint32_t events)
 
 int relay_early_data(struct relay *r, const uint8_t *bytes, size_t len)
 {
-	return len > 0 ? hold(&r->flow[RELAY_CLIENT], bytes, len) : 0;
+	return len > 0 ? hold_copy(&r->flow[RELAY_CLIENT], bytes, len) : 0;
 }
 
 static void start_side(struct relay_side *side, uint32_t stall_ms, watch_fn on_ready_fn)
@@ -493,7 +489,7 @@ void relay_done(struct relay *r, unsigned reset)
 	r->ending = true;
 	task_cancel(&r->more);
 	for (int i = 0; i < 2; i++) {
-		drop_held(r, &r->flow[i]);
+		drop_held(&r->flow[i]);
 		close_side(&r->side[i], (reset & (1u << i)) != 0);
 	}
 }

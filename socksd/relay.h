@@ -5,11 +5,11 @@
  * section 3.6), a reset is passed on as a reset, so that a cut transfer never looks complete.
  *
  * Each direction, a flow, has a gear. Small reads go through a scratch buffer that all relays of a
- * worker share. A flow that fills it is bulk: it is spliced through a pipe, or, when none is to be
- * had, copied in larger pieces. Before a bulk read the receiver's socket is asked for its room and
- * no more is read than that, so bytes wait in sockets. What a receiver refuses all the same is
- * held: in the pipe, or in memory of the relay, never in both. So a session in which nothing moves
- * owns two descriptors and nothing else.
+ * worker share. A flow that fills it is bulk: it is spliced through the worker's pipe, or, when
+ * there is none, copied in larger pieces. Before a bulk read the receiver's socket is asked for its
+ * room and no more is read than that, so bytes wait in sockets. What a receiver refuses all the
+ * same, from the buffer or from the pipe, is held in memory of the relay; so the pipe is empty
+ * after every move, and a session in which nothing moves owns two descriptors and nothing else.
  *
  * Only a small read decides that a socket is empty or at its end. splice() cannot: it says so too
  * in front of urgent data. Urgent data itself (RFC 6093) is dropped.
@@ -24,7 +24,7 @@
 
 #include "common/loop.h"
 
-#include "socksd/pipes.h"
+#include "socksd/pipe.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -71,7 +71,6 @@ struct relay_flow {
 	uint8_t *held; /* what the receiver refused, or NULL */
 	size_t held_len;
 	size_t held_offset;
-	struct pipe *pipe; /* the same when it was spliced; one of the two is NULL */
 	enum relay_gear gear;
 	unsigned poor;    /* bulk reads in a row that were not worth it */
 	bool ended;       /* the sender's FIN was read */
@@ -94,8 +93,8 @@ struct relay {
 	struct loop *loop;
 	uint8_t *scratch; /* borrowed, shared by the worker's relays */
 	size_t scratch_bytes;
-	struct pipe_pool *pipes; /* borrowed likewise */
-	uint32_t stall_ms;       /* how long a side may take nothing; 0: as long as it likes */
+	struct pipe *pipe; /* borrowed likewise */
+	uint32_t stall_ms; /* how long a side may take nothing; 0: as long as it likes */
 	const struct relay_ops *ops;
 	struct relay_side side[2];
 	struct relay_flow flow[2];
@@ -108,7 +107,7 @@ struct relay {
 
 /* Begin. The caller has started side[0].watch and side[1].watch with RELAY_EVENTS and set
  * `readable` and `fin_seen` of a side where it has seen such events; it sets loop, scratch,
- * scratch_bytes, pipes, stall_ms. */
+ * scratch_bytes, pipe, stall_ms. */
 void relay_start(struct relay *relay, const struct relay_ops *ops);
 
 /* Bytes that the caller has read from the client beyond the handshake: they go to the target first.

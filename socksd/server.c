@@ -41,7 +41,7 @@ struct server {
 	bool draining;
 	struct log_limit accept_log;
 	struct log_limit limit_log;
-	struct pipe_pool pipes;
+	struct pipe pipe;
 	uint8_t scratch[SCRATCH_BYTES];
 };
 
@@ -111,7 +111,6 @@ static void on_listener_event(void *arg, enum listener_event event, int error)
 	switch (event) {
 	case LISTENER_PAUSED:
 		count(server, METRIC_accept_paused);
-		pipe_pool_trim(&server->pipes);
 		break;
 	case LISTENER_SHED:
 		count(server, METRIC_accept_shed);
@@ -253,23 +252,22 @@ static int update_resolver(struct server *server, const struct config *config)
 	return 0;
 }
 
-/* --- pipes ----------------------------------------------------------------------------------- */
+/* --- splicing -------------------------------------------------------------------------------- */
 
-/* Plan this worker's pipes; the first worker says so when the kernel allows fewer than wanted. */
-static void make_pipes(struct server *server, unsigned workers)
+/* The first worker says so when the kernel allows smaller pipes than wanted. */
+static void prepare_pipe(struct server *server, unsigned workers)
 {
 	struct pipe_limits limits;
-	struct pipe_plan plan;
+	size_t bytes;
 
 	pipe_limits_read(&limits);
-	plan = pipe_plan_make(&limits, workers);
-	pipe_pool_init(&server->pipes, &plan);
-	if (plan.limited && server->worker->index == 0) {
-		log_event(LOG_LEVEL_NOTICE, "pipes-limited",
+	bytes = pipe_size_for(&limits, workers);
+	pipe_init(&server->pipe, bytes);
+	if (bytes < PIPE_BYTES_MAX && server->worker->index == 0) {
+		log_event(LOG_LEVEL_NOTICE, "pipe-limited", KV_UINT("pipe_bytes", bytes),
+			  KV_UINT("wanted_bytes", PIPE_BYTES_MAX), KV_UINT("workers", workers),
 			  KV_UINT("pipe_max_size", limits.pipe_bytes),
-			  KV_UINT("pipe_user_bytes_soft", limits.user_bytes),
-			  KV_UINT("pipe_bytes", plan.pipes_per_worker ? plan.pipe_bytes : 0),
-			  KV_UINT("pipes_per_worker", plan.pipes_per_worker));
+			  KV_UINT("pipe_user_bytes_soft", limits.user_bytes));
 	}
 }
 
@@ -283,7 +281,7 @@ static void worker_end(struct worker *worker)
 	session_end_all(&server->context);
 	ares_io_free(server->context.resolver);
 	free(server->context.own);
-	pipe_pool_done(&server->pipes);
+	pipe_close(&server->pipe);
 	free(server);
 	worker->state = NULL;
 }
@@ -307,11 +305,11 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.helpers = service_helpers(service),
 		.scratch = server->scratch,
 		.scratch_bytes = sizeof server->scratch,
-		.pipes = &server->pipes,
+		.pipe = &server->pipe,
 		.config = config,
 		.on_session_end = on_session_end,
 	};
-	make_pipes(server, service_sockets(service)->workers);
+	prepare_pipe(server, service_sockets(service)->workers);
 	ports_init(&server->ports, &ports_ops, server);
 	r = update_resolver(server, config);
 	r = r < 0 ? r : update_ports(server);

@@ -376,7 +376,7 @@ static struct session *new_session(struct context *context, const struct addr *c
 	s->relay.loop = context->loop;
 	s->relay.scratch = context->scratch;
 	s->relay.scratch_bytes = context->scratch_bytes;
-	s->relay.pipes = context->pipes;
+	s->relay.pipe = context->pipe;
 	return s;
 }
 
