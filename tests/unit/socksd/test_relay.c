@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -218,7 +219,7 @@ static ssize_t receive_stream(int fd, size_t at)
 /* Move bytes [at, end) of the stream through the relay. */
 static void move_stream(struct fixture *f, int from, int to, size_t at, size_t end)
 {
-	const uint64_t give_up_ms = clock_mono_ms() + 20000;
+	const uint64_t give_up_ms = clock_mono_ms() + 10000;
 	size_t sent = at;
 	size_t got = at;
 
@@ -239,11 +240,11 @@ static void move_stream(struct fixture *f, int from, int to, size_t at, size_t e
 	ck_assert_uint_eq(got, end);
 }
 
-/* Send until nothing moves any more, and nobody reads. Returns how much was taken. */
-static size_t fill_up(struct fixture *f, int from)
+/* Send from byte `sent` on until nothing moves any more, and nobody reads. Returns how far that
+ * was.
+ */
+static size_t fill_up(struct fixture *f, int from, size_t sent)
 {
-	size_t sent = 0;
-
 	for (int quiet = 0; quiet < 20;) {
 		size_t n = send_stream(from, sent, SIZE_MAX);
 
@@ -427,30 +428,34 @@ END_TEST
 
 START_TEST(test_urgent_data_is_no_end)
 {
-	const uint64_t give_up_ms = clock_mono_ms() + 20000;
-	struct fixture f;
-	size_t sent = 0;
-	size_t got = 0;
-	ssize_t n = 0;
+	for (int fin = 0; fin < 2; fin++) {
+		const uint64_t give_up_ms = clock_mono_ms() + 10000;
+		struct fixture f;
+		size_t sent = 8 * MIB;
+		size_t got = 8 * MIB;
+		ssize_t n = 0;
 
-	set_up(&f);
-	/* The flow is bulk when it comes to the urgent byte, and the FIN is there already. */
-	while (sent < 300000) {
-		sent += send_stream(f.target, sent, 300000);
+		set_up(&f);
+		move_stream(&f, f.target, f.client, 0, got);
+		/* splice() comes to the urgent byte, and sees nothing more, or the end. */
+		while (sent < 8 * MIB + 900000) {
+			sent += send_stream(f.target, sent, 8 * MIB + 900000);
+		}
+		ck_assert_int_eq(send(f.target, "!", 1, MSG_OOB), 1);
+		while (sent < 9 * MIB) {
+			sent += send_stream(f.target, sent, 9 * MIB);
+		}
+		if (fin) {
+			shutdown(f.target, SHUT_WR);
+		}
+		while (n >= 0 && got < sent && clock_mono_ms() < give_up_ms) {
+			loop_turn(f.loop, 10);
+			n = receive_stream(f.client, got);
+			got += n > 0 ? (size_t)n : 0;
+		}
+		ck_assert_uint_eq(got, sent);
+		tear_down(&f);
 	}
-	ck_assert_int_eq(send(f.target, "!", 1, MSG_OOB), 1);
-	while (sent < 310000) {
-		sent += send_stream(f.target, sent, 310000);
-	}
-	shutdown(f.target, SHUT_WR);
-	while (n >= 0 && clock_mono_ms() < give_up_ms) {
-		loop_turn(f.loop, 0);
-		n = receive_stream(f.client, got);
-		got += n > 0 ? (size_t)n : 0;
-	}
-	ck_assert_int_eq(n, -1);
-	ck_assert_uint_eq(got, sent);
-	tear_down(&f);
 }
 END_TEST
 
@@ -490,7 +495,7 @@ START_TEST(test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost)
 
 		set_up_mode(&f, mode);
 		f.relay.stall_ms = 0;
-		sent = fill_up(&f, f.target);
+		sent = fill_up(&f, f.target, 0);
 		ck_assert_uint_gt(sent, 0);
 		ck_assert_uint_le(f.relay.flow[RELAY_TARGET].held_len, RELAY_BULK_BYTES);
 		expect_empty_pipe(&f);
@@ -513,6 +518,42 @@ START_TEST(test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost)
 }
 END_TEST
 
+START_TEST(test_what_a_receiver_refuses_is_held)
+{
+	for (enum mode mode = 0; mode < MODES; mode++) {
+		const unsigned lowat = 16384;
+		const unsigned unlimited = 0;
+		struct fixture f;
+		size_t sent;
+		size_t got = 8 * MIB;
+		ssize_t n = 0;
+
+		set_up_mode(&f, mode);
+		f.relay.stall_ms = 0;
+		move_stream(&f, f.target, f.client, 0, got);
+		/* The socket has room, and yet takes little. */
+		ck_assert_int_eq(setsockopt(f.relay.side[RELAY_CLIENT].watch.fd, IPPROTO_TCP,
+					    TCP_NOTSENT_LOWAT, &lowat, sizeof lowat),
+				 0);
+		sent = fill_up(&f, f.target, got);
+		ck_assert_uint_gt(f.relay.flow[RELAY_TARGET].held_len, 0);
+		expect_empty_pipe(&f);
+		ck_assert_int_eq(setsockopt(f.relay.side[RELAY_CLIENT].watch.fd, IPPROTO_TCP,
+					    TCP_NOTSENT_LOWAT, &unlimited, sizeof unlimited),
+				 0);
+		while (got < sent) {
+			loop_turn(f.loop, 0);
+			n = receive_stream(f.client, got);
+			ck_assert_int_ge(n, 0);
+			got += (size_t)n;
+		}
+		ck_assert_uint_eq(f.relay.flow[RELAY_TARGET].bytes, sent);
+		ck_assert_ptr_null(f.relay.flow[RELAY_TARGET].held);
+		tear_down(&f);
+	}
+}
+END_TEST
+
 START_TEST(test_a_reset_amid_bulk_never_looks_like_an_end)
 {
 	for (enum mode mode = 0; mode < MODES; mode++) {
@@ -522,7 +563,7 @@ START_TEST(test_a_reset_amid_bulk_never_looks_like_an_end)
 		ssize_t n = 0;
 
 		set_up_mode(&f, mode);
-		sent = fill_up(&f, f.target);
+		sent = fill_up(&f, f.target, 0);
 		reset_close(&f.target);
 		turns(&f, 3);
 		while (n >= 0 && got <= sent) {
@@ -535,7 +576,7 @@ START_TEST(test_a_reset_amid_bulk_never_looks_like_an_end)
 		tear_down(&f);
 		/* And when it is the reader who resets. */
 		set_up_mode(&f, mode);
-		fill_up(&f, f.target);
+		fill_up(&f, f.target, 0);
 		reset_close(&f.client);
 		for (int i = 0; i < 100 && f.ends == 0; i++) {
 			loop_turn(f.loop, 10);
@@ -554,7 +595,7 @@ START_TEST(test_a_reader_that_never_reads_is_given_up)
 	struct fixture f;
 
 	set_up(&f);
-	fill_up(&f, f.target);
+	fill_up(&f, f.target, 0);
 	while (f.ends == 0 && clock_mono_ms() < began_ms + 20000) {
 		loop_turn(f.loop, 100);
 	}
@@ -572,5 +613,5 @@ SUITE_MAIN("relay", test_bytes_go_both_ways_and_are_counted,
 	   test_a_flow_that_goes_quiet_is_small_again,
 	   test_a_descriptor_that_cannot_be_spliced_is_copied, test_urgent_data_is_no_end,
 	   test_a_turn_is_bounded, test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost,
-	   test_a_reset_amid_bulk_never_looks_like_an_end,
+	   test_what_a_receiver_refuses_is_held, test_a_reset_amid_bulk_never_looks_like_an_end,
 	   test_a_reader_that_never_reads_is_given_up)
