@@ -6,13 +6,14 @@
 #ifndef SOCKSD_CONTEXT_H
 #define SOCKSD_CONTEXT_H
 
-#include "common/ares_io.h"
 #include "common/helpers.h"
+#include "common/log.h"
 #include "common/loop.h"
 
 #include "socksd/config.h"
 #include "socksd/metrics.h"
 #include "socksd/pipe.h"
+#include "socksd/resolver.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -27,13 +28,14 @@ struct context {
 	uint8_t *scratch; /* for one read at a time */
 	size_t scratch_bytes;
 	struct pipe *pipe;
+	struct resolver *resolver;
 	/* current; changes at a reload */
 	const struct config *config;
-	struct ares_io *resolver;
 	struct addr *own; /* addresses this worker listens on */
 	size_t own_count;
 	/* the open sessions, newest first */
 	struct session *sessions;
+	struct log_limit egress_log;
 	void (*on_session_end)(struct context *context);
 };
 

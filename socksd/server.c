@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "socksd/server.h"
 
-#include "common/ares_io.h"
 #include "common/container.h"
 #include "common/listener.h"
 #include "common/ports.h"
 
 #include "socksd/config.h"
 #include "socksd/context.h"
+#include "socksd/explain.h"
+#include "socksd/privacy.h"
 #include "socksd/relay.h"
 #include "socksd/session.h"
 
@@ -19,9 +20,6 @@
 
 enum {
 	SCRATCH_BYTES = RELAY_BULK_BYTES, /* memory that is never touched costs nothing */
-	RESOLVERS_MAX = 8,
-	RESOLVER_TIMEOUT_MS = 2000,
-	RESOLVER_TRIES = 2,
 };
 
 /* What the workers share. */
@@ -36,8 +34,6 @@ struct server {
 	struct worker *worker;
 	struct shared *shared;
 	struct ports ports;
-	struct addr resolver_servers[RESOLVERS_MAX];
-	size_t resolver_server_count;
 	bool draining;
 	struct log_limit accept_log;
 	struct log_limit limit_log;
@@ -58,7 +54,12 @@ static void log_limited(struct log_limit *limit, struct server *server, const ch
 	uint32_t suppressed;
 
 	if (log_limit_ok(limit, loop_now_ms(server->context.loop), &suppressed)) {
-		log_event(LOG_LEVEL_WARNING, event, KV_TEXT("why", why), KV_IP("client", client),
+		enum privacy_clients level =
+			(enum privacy_clients)server->context.config->log->clients;
+		char text[ADDR_TEXT_MAX];
+
+		log_event(LOG_LEVEL_WARNING, event, KV_TEXT("why", why),
+			  KV_TEXT("client", privacy_client_ip(level, client, text)),
 			  KV_UINT("suppressed", suppressed));
 	}
 }
@@ -187,71 +188,6 @@ static int update_ports(struct server *server)
 	return r < 0 ? r : r_own;
 }
 
-/* --- the resolver ---------------------------------------------------------------------------- */
-
-/* The servers to resolve names with: those configured, or the system's. */
-static size_t list_resolver_servers(const struct config *config, struct addr servers[RESOLVERS_MAX])
-{
-	size_t count_servers = 0;
-
-	while (count_servers < config->dns->servers.count && count_servers < RESOLVERS_MAX) {
-		servers[count_servers] = config->dns->servers.items[count_servers];
-		count_servers++;
-	}
-	if (count_servers == 0) {
-		count_servers = ares_io_system_servers("/etc/resolv.conf", servers, RESOLVERS_MAX);
-	}
-	if (count_servers == 0) {
-		/* As resolv.conf(5) has it for an empty file. */
-		addr_parse("127.0.0.1", 53, &servers[0]);
-		count_servers = 1;
-	}
-	return count_servers;
-}
-
-static bool same_servers(const struct server *server, const struct addr *servers,
-			 size_t count_servers)
-{
-	if (count_servers != server->resolver_server_count) {
-		return false;
-	}
-	for (size_t i = 0; i < count_servers; i++) {
-		if (!addr_equal(&servers[i], &server->resolver_servers[i])) {
-			return false;
-		}
-	}
-	return true;
-}
-
-/* Make the resolver one that asks the right servers; lookups that the old one has open fail. 0 or
- * -errno. */
-static int update_resolver(struct server *server, const struct config *config)
-{
-	struct addr servers[RESOLVERS_MAX];
-	struct ares_io_config ares = {
-		.loop = server->context.loop,
-		.servers = servers,
-		.server_count = list_resolver_servers(config, servers),
-		.timeout_ms = RESOLVER_TIMEOUT_MS,
-		.tries = RESOLVER_TRIES,
-		.hosts_file = true,
-	};
-	struct ares_io *resolver;
-
-	if (same_servers(server, servers, ares.server_count)) {
-		return 0;
-	}
-	resolver = ares_io_new(&ares);
-	if (!resolver) {
-		return -errno;
-	}
-	ares_io_free(server->context.resolver);
-	server->context.resolver = resolver;
-	memcpy(server->resolver_servers, servers, sizeof servers);
-	server->resolver_server_count = ares.server_count;
-	return 0;
-}
-
 /* --- splicing -------------------------------------------------------------------------------- */
 
 /* The first worker says so when the kernel allows smaller pipes than wanted. */
@@ -279,7 +215,7 @@ static void worker_end(struct worker *worker)
 
 	ports_done(&server->ports);
 	session_end_all(&server->context);
-	ares_io_free(server->context.resolver);
+	resolver_free(server->context.resolver);
 	free(server->context.own);
 	pipe_close(&server->pipe);
 	free(server);
@@ -311,8 +247,9 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	};
 	prepare_pipe(server, service_sockets(service)->workers);
 	ports_init(&server->ports, &ports_ops, server);
-	r = update_resolver(server, config);
-	r = r < 0 ? r : update_ports(server);
+	server->context.resolver =
+		resolver_new(worker->loop, worker->metrics, server->context.config->dns);
+	r = server->context.resolver ? update_ports(server) : -errno;
 	if (r < 0) {
 		worker_end(worker);
 	}
@@ -326,7 +263,7 @@ static void worker_reload(struct worker *worker, const void *arg)
 	int r;
 
 	session_reconfigure_all(&server->context, config);
-	r = update_resolver(server, config);
+	r = resolver_configure(server->context.resolver, config->dns);
 	server->context.config = config;
 	if (r == 0) {
 		r = update_ports(server);
@@ -410,6 +347,7 @@ static struct service_settings settings_of(const void *arg)
 		.default_user = "socksd",
 		.log_level = levels[config->log->level],
 		.drain_timeout_ms = config->limits->drain_timeout_ms,
+		.capabilities = config_capabilities(config),
 	};
 }
 
@@ -422,6 +360,7 @@ const struct service_ops server_ops = {
 	.schema = &config_schema,
 	.metrics = metric_rows,
 	.metric_count = METRIC_COUNT,
+	.command = &explain_command,
 	.config_new = config_make,
 	.config_free = config_drop,
 	.settings = settings_of,

@@ -44,7 +44,17 @@ void session_count(struct session *s, enum socksd_metric metric, int64_t amount)
 	metrics_add(s->context->metrics, metric, amount);
 }
 
+enum privacy_clients session_log_clients(const struct session *s)
+{
+	return (enum privacy_clients)s->context->config->log->clients;
+}
+
 /* --- states and deadlines -------------------------------------------------------------------- */
+
+static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
+{
+	return a_ms < b_ms ? a_ms : b_ms;
+}
 
 /* When the state that begins now has lasted too long. The handshake has one deadline from accept
  * on. */
@@ -68,7 +78,10 @@ static uint64_t deadline_of(const struct session *s, enum session_state state)
 /* Go to a later state. 0 or -ENOMEM. */
 int session_enter(struct session *s, enum session_state state)
 {
-	log_event(LOG_LEVEL_DEBUG, "session-state", KV_ADDR("client", &s->client),
+	char client[ADDR_TEXT_MAX];
+
+	log_event(LOG_LEVEL_DEBUG, "session-state",
+		  KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),
 		  KV_TEXT("from", session_table[s->state].name),
 		  KV_TEXT("to", session_table[state].name));
 	s->state = state;
@@ -146,15 +159,19 @@ static void count_end(struct session *s, enum session_end_reason reason)
 static void log_end(struct session *s, enum session_end_reason reason)
 {
 	uint64_t duration_ms = loop_now_ms(s->context->loop) - s->accepted_ms;
+	enum privacy_destinations destinations =
+		(enum privacy_destinations)s->context->config->log->destinations;
+	char client[ADDR_TEXT_MAX];
 
 	log_event(
-		LOG_LEVEL_INFO, "session-end", KV_ADDR("client", &s->client),
+		LOG_LEVEL_INFO, "session-end",
+		KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),
 		KV_BYTES("user", s->user ? (const void *)s->user : "-", s->user ? s->user_len : 1),
-		KV_TEXT("destination", s->target),
+		KV_TEXT("destination", privacy_destination(destinations, s->target)),
 		KV_UINT("bytes_up", s->relay.flow[RELAY_CLIENT].bytes),
 		KV_UINT("bytes_down", s->relay.flow[RELAY_TARGET].bytes),
 		KV_UINT("duration_ms", duration_ms), KV_TEXT("end", session_end_name(reason)),
-		KV_TEXT("why", s->why));
+		KV_TEXT("why", s->why), KV_TEXT("rule", s->rule));
 }
 
 static void free_session(struct deferred *deferred)
@@ -163,6 +180,7 @@ static void free_session(struct deferred *deferred)
 
 	free(s->user);
 	free(s->target);
+	free(s->rule);
 	free(s);
 }
 
@@ -218,16 +236,15 @@ static void on_relay_end(struct relay *relay, enum relay_outcome outcome)
 static uint64_t idle_limit_ms(const struct session *s)
 {
 	const struct limits_params *limits = s->context->config->limits;
-	uint64_t limit_ms = limits->idle_timeout_ms;
 
-	if (relay_half_closed(&s->relay) && limits->half_close_timeout_ms < limit_ms) {
-		limit_ms = limits->half_close_timeout_ms;
+	if (!relay_half_closed(&s->relay)) {
+		return limits->idle_timeout_ms;
 	}
-	if (relay_half_closed(&s->relay) && !s->relay.answered &&
-	    limits->fin_timeout_ms < limit_ms) {
-		limit_ms = limits->fin_timeout_ms;
+	if (s->relay.answered) {
+		return earlier(limits->idle_timeout_ms, limits->half_close_timeout_ms);
 	}
-	return limit_ms;
+	return earlier(limits->idle_timeout_ms,
+		       earlier(limits->half_close_timeout_ms, limits->fin_timeout_ms));
 }
 
 /* The timer is not moved with every byte: when it comes due, it looks whether it really is. */
@@ -420,20 +437,31 @@ void session_end_all(struct context *context)
 	}
 }
 
+/* A session that is about to be asked, or was, for what the new section does not want (or the other
+ * way round) ends: neither may it pass without a password, nor is there anything to check one with.
+ */
+static void reconfigure(struct session *s, const struct config *next)
+{
+	struct handshake *h = s->handshake;
+	const struct listen_config *listen = config_find_listen(next, &h->listener);
+	bool settled = s->state == SESSION_GREETING || s->state >= SESSION_DIAL;
+
+	if (!listen || (!settled && listen->params->auth != h->listen->params->auth)) {
+		session_end(s, SESSION_END_SHUTDOWN);
+	} else {
+		h->listen = listen;
+	}
+}
+
 void session_reconfigure_all(struct context *context, const struct config *next)
 {
 	struct session *s = context->sessions;
 
 	while (s) {
 		struct session *after = s->next;
-		const struct listen_config *listen;
 
 		if (s->handshake) {
-			listen = config_find_listen(next, &s->handshake->listener);
-			s->handshake->listen = listen;
-			if (!listen) {
-				session_end(s, SESSION_END_SHUTDOWN);
-			}
+			reconfigure(s, next);
 		}
 		s = after;
 	}
