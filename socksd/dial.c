@@ -50,7 +50,7 @@ struct dial {
 	bool failed; /* some attempt has: the two below say the most telling result */
 	enum socks5_reply reply;
 	const char *why;
-	enum ares_io_status unresolved; /* of a lookup in vain: tells when no address was had */
+	/* of a lookup in vain: tells when no address was had */
 	struct deferred deferred;
 };
 
@@ -125,11 +125,7 @@ static void go_on(struct dial *d)
 		return;
 	}
 	if (!d->failed) {
-<<<<<<< HEAD
 		note_failure(d, SOCKS5_HOST_UNREACHABLE, ares_io_status_text(d->lookup_status));
-=======
-		note_failure(d, SOCKS5_HOST_UNREACHABLE, ares_io_status_text(d->unresolved));
->>>>>>> wt-conform
 	}
 	result = (struct dial_result){ .reply = d->reply, .why = d->why };
 	d->done(d->arg, &result);
@@ -343,15 +339,7 @@ static void on_lookup(void *arg, enum ares_io_status status, const struct addr *
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
-<<<<<<< HEAD
 		add_candidate(d, &addresses[i]);
-=======
-		add_candidate(d, &addresses[i].addr);
-	}
-	/* A later status tells more. */
-	if (status > d->unresolved) {
-		d->unresolved = status;
->>>>>>> wt-conform
 	}
 	d->lookup_status = status > d->lookup_status ? status : d->lookup_status;
 	only_ipv4 = d->lookups > 0 && d->ipv6.count == 0 && d->ipv4.count > 0;
