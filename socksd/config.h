@@ -42,18 +42,24 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	  "Says that auth = none with clients = any is meant: everybody can use this proxy.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 
-#define LIMITS_PARAMS(P, PC)                                                                    \
-	P(COUNT, max_sessions, "max-sessions", "65536", 1, 10000000, RELOAD,                    \
-	  "Sessions at the same time; further connections are closed at once.")                 \
-	P(DURATION, handshake_timeout_ms, "handshake-timeout", "10s", 100, 600000, RELOAD,      \
-	  "From the connection to the complete request, however many bytes come in between.")   \
-	P(DURATION, connect_timeout_ms, "connect-timeout", "15s", 100, 600000, RELOAD,          \
-	  "For finding and reaching the target.")                                               \
-	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,             \
-	  "Sessions in which nothing moves for so long are ended.")                             \
-	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD, \
-	  "The same once one side has finished sending.")                                       \
-	P(DURATION, drain_timeout_ms, "drain-timeout", "30s", 0, 86400000, RELOAD,              \
+#define LIMITS_PARAMS(P, PC)                                                                     \
+	P(COUNT, max_sessions, "max-sessions", "65536", 1, 10000000, RELOAD,                     \
+	  "Sessions at the same time; further connections are closed at once.")                  \
+	P(DURATION, handshake_timeout_ms, "handshake-timeout", "10s", 100, 600000, RELOAD,       \
+	  "From the connection to the complete request, however many bytes come in between.")    \
+	P(DURATION, connect_timeout_ms, "connect-timeout", "15s", 100, 600000, RELOAD,           \
+	  "For finding and reaching the target.")                                                \
+	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,              \
+	  "Sessions in which nothing moves for so long are ended.")                              \
+	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD,  \
+	  "The same once one side has finished sending.")                                        \
+	P(DURATION, fin_timeout_ms, "fin-timeout", "4m", 100, 2592000000, RELOAD,                \
+	  "The same as long as nothing has come from the other side since then: most such "      \
+	  "clients are gone.")                                                                   \
+	P(DURATION, stall_timeout_ms, "stall-timeout", "5m", 1000, 86400000, RELOAD,             \
+	  "Sessions with bytes for a side that takes none, or does not answer, for so long are " \
+	  "ended.")                                                                              \
+	P(DURATION, drain_timeout_ms, "drain-timeout", "30s", 0, 86400000, RELOAD,               \
 	  "How long SIGTERM waits for sessions to end.")
 PARAM_DECLARE(limits_params, LIMITS_PARAMS);
 

@@ -12,6 +12,7 @@
 
 #include "socksd/config.h"
 #include "socksd/metrics.h"
+#include "socksd/pipe.h"
 #include "socksd/resolver.h"
 
 #include <stddef.h>
@@ -26,6 +27,7 @@ struct context {
 	struct helpers *helpers;
 	uint8_t *scratch; /* for one read at a time */
 	size_t scratch_bytes;
+	struct pipe *pipe;
 	struct resolver *resolver;
 	/* current; changes at a reload */
 	const struct config *config;

@@ -31,9 +31,13 @@
 	X(dial_failed, "Requests for a target that could not be reached.")                    \
 	X(dial_timeout, "Requests for a target that did not answer in time.")                 \
 	X(idle_timeout, "Sessions ended because nothing moved for too long.")                 \
+	X(stall_timeout, "Sessions ended because one side took no bytes for too long.")       \
 	X(resets_passed, "Sessions ended because one side reset its connection.")             \
 	X(bytes_up, "Bytes from clients to targets, of sessions that have ended.")            \
-	X(bytes_down, "Bytes from targets to clients, of sessions that have ended.")
+	X(bytes_down, "Bytes from targets to clients, of sessions that have ended.")          \
+	X(bytes_spliced, "Of both, bytes that went through a pipe without being copied.")     \
+	X(pipe_missing,                                                                       \
+	  "Bulk reads that were copied for lack of a pipe, of sessions that have ended.")
 
 enum socksd_metric {
 	SOCKSD_METRICS(METRIC_ENUM) METRIC_COUNT,

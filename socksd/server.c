@@ -9,6 +9,7 @@
 #include "socksd/context.h"
 #include "socksd/explain.h"
 #include "socksd/privacy.h"
+#include "socksd/relay.h"
 #include "socksd/session.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@
 #include <unistd.h>
 
 enum {
-	SCRATCH_BYTES = 65536,
+	SCRATCH_BYTES = RELAY_BULK_BYTES, /* memory that is never touched costs nothing */
 };
 
 /* What the workers share. */
@@ -36,6 +37,7 @@ struct server {
 	bool draining;
 	struct log_limit accept_log;
 	struct log_limit limit_log;
+	struct pipe pipe;
 	uint8_t scratch[SCRATCH_BYTES];
 };
 
@@ -186,6 +188,25 @@ static int update_ports(struct server *server)
 	return r < 0 ? r : r_own;
 }
 
+/* --- splicing -------------------------------------------------------------------------------- */
+
+/* The first worker says so when the kernel allows smaller pipes than wanted. */
+static void prepare_pipe(struct server *server, unsigned workers)
+{
+	struct pipe_limits limits;
+	size_t bytes;
+
+	pipe_limits_read(&limits);
+	bytes = pipe_size_for(&limits, workers);
+	pipe_init(&server->pipe, bytes);
+	if (bytes < PIPE_BYTES_MAX && server->worker->index == 0) {
+		log_event(LOG_LEVEL_NOTICE, "pipe-limited", KV_UINT("pipe_bytes", bytes),
+			  KV_UINT("wanted_bytes", PIPE_BYTES_MAX), KV_UINT("workers", workers),
+			  KV_UINT("pipe_max_size", limits.pipe_bytes),
+			  KV_UINT("pipe_user_bytes_soft", limits.user_bytes));
+	}
+}
+
 /* --- a worker's life ------------------------------------------------------------------------- */
 
 static void worker_end(struct worker *worker)
@@ -196,6 +217,7 @@ static void worker_end(struct worker *worker)
 	session_end_all(&server->context);
 	resolver_free(server->context.resolver);
 	free(server->context.own);
+	pipe_close(&server->pipe);
 	free(server);
 	worker->state = NULL;
 }
@@ -219,9 +241,11 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.helpers = service_helpers(service),
 		.scratch = server->scratch,
 		.scratch_bytes = sizeof server->scratch,
+		.pipe = &server->pipe,
 		.config = config,
 		.on_session_end = on_session_end,
 	};
+	prepare_pipe(server, service_sockets(service)->workers);
 	ports_init(&server->ports, &ports_ops, server);
 	server->context.resolver =
 		resolver_new(worker->loop, worker->metrics, server->context.config->dns);

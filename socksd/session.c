@@ -67,7 +67,7 @@ static uint64_t deadline_of(const struct session *s, enum session_state state)
 	case SESSION_DIAL:
 		return now_ms + limits->connect_timeout_ms;
 	case SESSION_RELAY:
-		return now_ms + earlier(limits->idle_timeout_ms, limits->half_close_timeout_ms);
+		return now_ms + limits->idle_timeout_ms;
 	case SESSION_LINGER:
 		return now_ms + LINGER_MS;
 	default:
@@ -112,6 +112,7 @@ static unsigned sides_to_reset(enum session_end_reason reason)
 	case SESSION_END_TARGET_RESET:
 		return 1u << RELAY_CLIENT;
 	case SESSION_END_IDLE_TIMEOUT:
+	case SESSION_END_STALLED:
 	case SESSION_END_NO_MEMORY:
 	case SESSION_END_SHUTDOWN:
 		return 1u << RELAY_CLIENT | 1u << RELAY_TARGET;
@@ -127,6 +128,7 @@ static void count_end(struct session *s, enum session_end_reason reason)
 		[SESSION_END_CLIENT_RESET] = METRIC_resets_passed,
 		[SESSION_END_TARGET_RESET] = METRIC_resets_passed,
 		[SESSION_END_IDLE_TIMEOUT] = METRIC_idle_timeout,
+		[SESSION_END_STALLED] = METRIC_stall_timeout,
 		[SESSION_END_GONE] = METRIC_handshake_gone,
 		[SESSION_END_HANDSHAKE_TIMEOUT] = METRIC_handshake_timeout,
 		[SESSION_END_INVALID] = METRIC_handshake_invalid,
@@ -145,6 +147,10 @@ static void count_end(struct session *s, enum session_end_reason reason)
 	session_count(s, METRIC_sessions_now, -1);
 	session_count(s, METRIC_bytes_up, (int64_t)s->relay.flow[RELAY_CLIENT].bytes);
 	session_count(s, METRIC_bytes_down, (int64_t)s->relay.flow[RELAY_TARGET].bytes);
+	session_count(s, METRIC_bytes_spliced,
+		      (int64_t)(s->relay.flow[RELAY_CLIENT].spliced +
+				s->relay.flow[RELAY_TARGET].spliced));
+	session_count(s, METRIC_pipe_missing, s->relay.pipeless);
 	if (s->state == SESSION_RELAY) {
 		session_count(s, METRIC_sessions_relaying_now, -1);
 	}
@@ -217,15 +223,56 @@ static void on_relay_end(struct relay *relay, enum relay_outcome outcome)
 		[RELAY_FINISHED] = SESSION_END_FINISHED,
 		[RELAY_CLIENT_RESET] = SESSION_END_CLIENT_RESET,
 		[RELAY_TARGET_RESET] = SESSION_END_TARGET_RESET,
+		[RELAY_STALLED] = SESSION_END_STALLED,
 		[RELAY_NO_MEMORY] = SESSION_END_NO_MEMORY,
 	};
 
 	session_end(container_of(relay, struct session, relay), reason_of[outcome]);
 }
 
+/* How long nothing may move now. A client that has closed its connection looks like one that has
+ * only finished sending, until something is sent to it; so without an answer a half-closed session
+ * does not live long. */
+static uint64_t idle_limit_ms(const struct session *s)
+{
+	const struct limits_params *limits = s->context->config->limits;
+
+	if (!relay_half_closed(&s->relay)) {
+		return limits->idle_timeout_ms;
+	}
+	if (s->relay.answered) {
+		return earlier(limits->idle_timeout_ms, limits->half_close_timeout_ms);
+	}
+	return earlier(limits->idle_timeout_ms,
+		       earlier(limits->half_close_timeout_ms, limits->fin_timeout_ms));
+}
+
+/* The timer is not moved with every byte: when it comes due, it looks whether it really is. */
+static void on_idle(struct session *s)
+{
+	uint64_t due_ms = s->relay.moved_ms + idle_limit_ms(s);
+
+	if (due_ms > loop_now_ms(s->context->loop)) {
+		timer_start(&s->deadline, s->context->loop, due_ms, on_deadline);
+	} else {
+		session_end(s, SESSION_END_IDLE_TIMEOUT);
+	}
+}
+
+/* The limits are other ones now. */
+static void on_half_close(struct relay *relay)
+{
+	struct session *s = container_of(relay, struct session, relay);
+
+	timer_start(&s->deadline, s->context->loop, relay->moved_ms + idle_limit_ms(s),
+		    on_deadline);
+}
+
 /* The target is connected and the client has been told: join them. */
 void session_start_relay(struct session *s)
 {
+	static const struct relay_ops ops = { .on_end = on_relay_end,
+					      .on_half_close = on_half_close };
 	struct handshake *h = s->handshake;
 
 	if (relay_early_data(&s->relay, h->in, h->in_len) < 0 ||
@@ -236,25 +283,8 @@ void session_start_relay(struct session *s)
 	session_free_handshake(s);
 	session_count(s, METRIC_sessions_relaying_now, 1);
 	session_count(s, METRIC_sessions_established, 1);
-	relay_start(&s->relay, on_relay_end);
-}
-
-/* The timer is not moved with every byte: when it comes due, it looks whether it really is. Nobody
- * tells it of a half-close, so it looks at least that often. */
-static void on_idle(struct session *s)
-{
-	const struct limits_params *limits = s->context->config->limits;
-	uint64_t check_ms = earlier(limits->idle_timeout_ms, limits->half_close_timeout_ms);
-	uint64_t limit_ms = relay_half_closed(&s->relay) ? check_ms : limits->idle_timeout_ms;
-	uint64_t now_ms = loop_now_ms(s->context->loop);
-	uint64_t due_ms = s->relay.moved_ms + limit_ms;
-
-	if (due_ms > now_ms) {
-		timer_start(&s->deadline, s->context->loop, earlier(due_ms, now_ms + check_ms),
-			    on_deadline);
-	} else {
-		session_end(s, SESSION_END_IDLE_TIMEOUT);
-	}
+	s->relay.stall_ms = (uint32_t)s->context->config->limits->stall_timeout_ms;
+	relay_start(&s->relay, &ops);
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
@@ -363,6 +393,7 @@ static struct session *new_session(struct context *context, const struct addr *c
 	s->relay.loop = context->loop;
 	s->relay.scratch = context->scratch;
 	s->relay.scratch_bytes = context->scratch_bytes;
+	s->relay.pipe = context->pipe;
 	return s;
 }
 

@@ -19,7 +19,8 @@
 	X(CLIENT_RESET, "client_reset") /* and the target was told so */              \
 	X(TARGET_RESET, "target_reset")                                               \
 	X(IDLE_TIMEOUT, "idle_timeout")                                               \
-	X(GONE, "gone") /* the client left before it was served */                    \
+	X(STALLED, "stalled") /* one side took no bytes, or did not answer */         \
+	X(GONE, "gone")       /* the client left before it was served */              \
 	X(HANDSHAKE_TIMEOUT, "handshake_timeout")                                     \
 	X(INVALID, "invalid") /* broke the protocol; `why` says how */                \
 	X(AUTH_FAILED, "auth_failed")                                                 \
