@@ -28,7 +28,7 @@ enum {
 	FAILURES = 16,
 	FAILURE_INTERVAL_MS = 2000,
 
-	LOG_BURST = 10, /* lines of one source */
+	LOG_BURST = 20, /* lines of one source */
 	LOG_INTERVAL_MS = 6000,
 };
 
@@ -48,6 +48,7 @@ struct auth {
 	struct buckets *by_source; /* wrong guesses */
 	struct buckets *by_login;  /* the same, of one name from one source */
 	struct buckets *logged;    /* lines, by source */
+	struct buckets *logged_repeated;
 	struct flight_list waiting;
 	struct flight_list running;
 };
@@ -134,7 +135,9 @@ struct auth *auth_new(void)
 	auth->by_source = buckets_new(SOURCE_COUNT, FAILURES, FAILURE_INTERVAL_MS);
 	auth->by_login = buckets_new(SOURCE_COUNT, FAILURES, FAILURE_INTERVAL_MS);
 	auth->logged = buckets_new(SOURCE_COUNT, LOG_BURST, LOG_INTERVAL_MS);
-	if (!auth->right || !auth->wrong || !auth->by_source || !auth->by_login || !auth->logged) {
+	auth->logged_repeated = buckets_new(SOURCE_COUNT, LOG_BURST, LOG_INTERVAL_MS);
+	if (!auth->right || !auth->wrong || !auth->by_source || !auth->by_login || !auth->logged ||
+	    !auth->logged_repeated) {
 		auth_free(auth);
 		return NULL;
 	}
@@ -152,6 +155,7 @@ void auth_free(struct auth *auth)
 	buckets_free(auth->by_source);
 	buckets_free(auth->by_login);
 	buckets_free(auth->logged);
+	buckets_free(auth->logged_repeated);
 	pthread_mutex_destroy(&auth->lock);
 	crypto_wipe(auth, sizeof *auth);
 	free(auth);
@@ -167,14 +171,15 @@ void auth_configure(struct auth *auth, uint32_t failures, uint64_t interval_ms)
 	pthread_mutex_unlock(&auth->lock);
 }
 
-bool auth_log_wanted(struct auth *auth, const struct source *source, uint64_t now_ms,
-		     uint32_t *ret_suppressed)
+bool auth_log_wanted(struct auth *auth, const struct source *source, enum auth_outcome outcome,
+		     uint64_t now_ms, uint32_t *ret_suppressed)
 {
 	uint64_t key = crypto_siphash(&auth->source_key, source->bytes, sizeof source->bytes);
 	bool wanted;
 
 	pthread_mutex_lock(&auth->lock);
-	wanted = buckets_take(auth->logged, key, now_ms, ret_suppressed);
+	wanted = buckets_take(outcome == AUTH_REPEATED ? auth->logged_repeated : auth->logged, key,
+			      now_ms, ret_suppressed);
 	pthread_mutex_unlock(&auth->lock);
 	return wanted;
 }
@@ -198,6 +203,7 @@ static void check_tell(struct auth_check *check, enum auth_outcome outcome)
 	loop_post(check->loop, &check->post, on_outcome);
 }
 
+/* One guess is one guess, however many connections made it. */
 static void flight_tell_all(struct flight *flight, enum auth_outcome outcome)
 {
 	while (flight->checks) {
@@ -205,6 +211,9 @@ static void flight_tell_all(struct flight *flight, enum auth_outcome outcome)
 
 		flight->checks = check->next;
 		check_tell(check, outcome);
+		if (outcome == AUTH_WRONG) {
+			outcome = AUTH_REPEATED;
+		}
 	}
 }
 
@@ -428,7 +437,7 @@ static enum auth_outcome recall(struct auth *auth, const struct login *login, ui
 		return AUTH_OK;
 	}
 	if (verify_cache_has(auth->wrong, &login->digest, now_ms)) {
-		return AUTH_WRONG;
+		return AUTH_REPEATED;
 	}
 	return AUTH_PENDING;
 }

@@ -37,7 +37,8 @@ struct auth_check;
 enum auth_outcome {
 	AUTH_PENDING, /* done() will tell */
 	AUTH_OK,
-	AUTH_WRONG,     /* password or user */
+	AUTH_WRONG,    /* password or user; a guess of its own */
+	AUTH_REPEATED, /* the same, but the guess is known to be wrong: a client that tries again */
 	AUTH_THROTTLED, /* not looked at: too many wrong guesses from there */
 	AUTH_OVERLOAD,  /* not looked at: too many are waiting, or out of memory */
 };
@@ -74,10 +75,11 @@ enum auth_outcome auth_start(struct auth *auth, const struct auth_worker *worker
  * NULL is fine. */
 void auth_cancel(struct auth_check *check);
 
-/* Whether one more failure from this source is to be logged. Each source has its own allowance, so
- * that none can hide behind the flood of another; *ret_suppressed tells how many lines of this
- * source were left out since its last. */
-bool auth_log_wanted(struct auth *auth, const struct source *source, uint64_t now_ms,
-		     uint32_t *ret_suppressed);
+/* Whether one more failure from this source is to be logged. Each source has an allowance of its
+ * own, so that none can hide behind the flood of another, and one for repeated guesses, so that it
+ * cannot hide others behind those. *ret_suppressed tells how many lines of the kind were left out
+ * since the last. */
+bool auth_log_wanted(struct auth *auth, const struct source *source, enum auth_outcome outcome,
+		     uint64_t now_ms, uint32_t *ret_suppressed);
 
 #endif

@@ -237,12 +237,12 @@ enum progress session_on_greeting(struct session *s)
 
 /* Every failure counts; of the lines, each client has an allowance of its own, so that a flood
  * fills no disk and hides nobody else. packaging/fail2ban reads them. */
-static void log_auth_failed(struct session *s)
+static void log_auth_failed(struct session *s, enum auth_outcome outcome)
 {
 	struct source source = source_of(&s->client);
 	uint32_t suppressed;
 
-	if (auth_log_wanted(s->context->auth, &source, loop_now_ms(s->context->loop),
+	if (auth_log_wanted(s->context->auth, &source, outcome, loop_now_ms(s->context->loop),
 			    &suppressed)) {
 		log_event(LOG_LEVEL_NOTICE, "auth-failed", KV_IP("client", &s->client),
 			  KV_BYTES("user", s->user, s->user_len), KV_TEXT("why", s->why),
@@ -275,12 +275,13 @@ static enum progress answer_auth(struct session *s, enum auth_outcome outcome)
 		log_auth_overload(s);
 		return refuse(s, bytes, sizeof bytes, SESSION_END_AUTH_OVERLOAD);
 	}
-	s->why = "wrong";
 	if (outcome == AUTH_THROTTLED) {
 		session_count(s, METRIC_auth_throttled, 1);
 		s->why = "throttled";
+	} else {
+		s->why = outcome == AUTH_WRONG ? "wrong" : "repeated";
 	}
-	log_auth_failed(s);
+	log_auth_failed(s, outcome);
 	return refuse(s, bytes, sizeof bytes, SESSION_END_AUTH_FAILED);
 }
 

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: ISC */
+#include "common/container.h"
+#include "socksd/slots.h"
+
+#include "tests/unit/suite.h"
+
+static const struct {
+	size_t limit;
+	size_t in_use;
+	unsigned workers;
+	size_t slots;
+} cases[] = {
+	/* 44 left, 16 of them spare */
+	{ 64, 20, 1, 14 },
+	{ 64, 20, 2, 7 },
+	{ 64, 20, 14, 1 },
+	/* always one, whatever the limit */
+	{ 64, 20, 256, 1 },
+	{ 64, 50, 1, 1 },
+	{ 64, 64, 1, 1 },
+	{ 10, 64, 1, 1 },
+	/* a third spare, at most 512 */
+	{ 1044, 20, 1, 341 },
+	{ 20020, 20, 2, 4872 },
+	{ 1048596, 20, 4, 131008 },
+};
+
+START_TEST(test_slots)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ck_assert_msg(slots_per_worker(cases[i].limit, cases[i].in_use, cases[i].workers) ==
+				      cases[i].slots,
+			      "case %zu: %zu", i,
+			      slots_per_worker(cases[i].limit, cases[i].in_use, cases[i].workers));
+	}
+}
+END_TEST
+
+SUITE_MAIN("slots", test_slots)
