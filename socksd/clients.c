@@ -7,7 +7,7 @@
 
 enum {
 	FIRST_CAP = 64,
-	FAIR_PART = 8,      /* one in so many of max-sessions is given out by share */
+	FAIR_PART = 8,      /* one in so many of each maximum is kept for those with little */
 	DICE_SIDES = 10000, /* hundredths of a percent */
 };
 
@@ -131,16 +131,17 @@ static bool is_dropped(struct clients *c, const struct clients_limits *limits,
 {
 	uint64_t n = c->half_open_count;
 	uint64_t start = limits->half_open_start;
+	uint64_t end = limits->max_half_open - limits->max_half_open / FAIR_PART;
 	uint64_t chance;
 
-	if (n >= limits->max_half_open) {
-		return true;
+	if (client->half_open == 0) {
+		return n >= limits->max_half_open;
 	}
-	if (n < start || client->half_open == 0) {
-		return false;
+	if (n < start || n >= end) {
+		return n >= end;
 	}
 	chance = limits->half_open_rate_percent * (DICE_SIDES / 100);
-	chance += (DICE_SIDES - chance) * (n - start) / (limits->max_half_open - start);
+	chance += (DICE_SIDES - chance) * (n - start) / (end - start);
 	c->dice_count++;
 	return crypto_siphash(&c->key, &c->dice_count, sizeof c->dice_count) % DICE_SIDES < chance;
 }

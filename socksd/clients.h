@@ -7,9 +7,9 @@
  *   (max-sessions divided by the sources there are, and one more), so that a newcomer finds room
  *   whatever the others do.
  * - Half-open handshakes, those whose request is not complete: from half-open-start on, a new
- *   connection is dropped with the chance half-open-rate, which rises to certainty at
- *   max-half-open. A source without any half-open handshake is dropped only there, so one source
- *   that opens connections and says nothing does not shut out the others.
+ *   connection is dropped with the chance half-open-rate, which rises to certainty at seven eighths
+ *   of max-half-open. The last eighth is for sources without any half-open handshake, so one that
+ *   opens connections and says nothing does not shut out the others.
  *
  * Memory: some 30 bytes for each source that has sessions. Pure but for a mutex: any thread.
  */

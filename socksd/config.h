@@ -48,9 +48,10 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	  "Connections whose request is not complete from which on new ones are closed at "       \
 	  "random.")                                                                              \
 	P(PERCENT, half_open_rate, "half-open-rate", "30%", 0, 100, RELOAD,                       \
-	  "How many of them at first; the rate rises to 100% at max-half-open.")                  \
+	  "How many of them at first; the rate rises to 100% at 7/8 of max-half-open.")           \
 	P(COUNT, max_half_open, "max-half-open", "16384", 1, 10000000, RELOAD,                    \
-	  "Connections whose request is not complete; further ones are closed at once.")          \
+	  "Connections whose request is not complete; the last eighth is for clients without "    \
+	  "any.")                                                                                 \
 	P(COUNT, login_failures, "login-failures", "16", 1, 1000000, RELOAD,                      \
 	  "Wrong passwords that one client may try in a row before it has to wait.")              \
 	P(DURATION, login_failure_interval_ms, "login-failure-interval", "2s", 1, 86400000,       \

@@ -3,8 +3,9 @@
 
 enum {
 	PER_SESSION = 2,
-	/* A third of what is there, within these bounds, is not given to sessions. */
-	SPARE_PART = 3,
+	/* Half of what is there, within these bounds, is not given to sessions: while its name is
+	 * looked up, a session takes two more for a moment. */
+	SPARE_PART = 2,
 	SPARE_MIN = 16,
 	SPARE_MAX = 512,
 };

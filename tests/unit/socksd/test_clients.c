@@ -155,19 +155,19 @@ START_TEST(test_half_open)
 
 	limits.half_open_start = 10;
 	limits.half_open_rate_percent = 30;
-	limits.max_half_open = 110;
+	limits.max_half_open = 112;
 	ck_assert_uint_eq(count_dropped(&limits, 9), 0);
 	ck_assert_uint_ge(count_dropped(&limits, 10), 250);
 	ck_assert_uint_le(count_dropped(&limits, 10), 350);
 	/* half way: 30 + 70 / 2 */
-	ck_assert_uint_ge(count_dropped(&limits, 60), 600);
-	ck_assert_uint_le(count_dropped(&limits, 60), 700);
-	ck_assert_uint_ge(count_dropped(&limits, 109), 960);
-	ck_assert_uint_eq(count_dropped(&limits, 110), 1000);
+	ck_assert_uint_ge(count_dropped(&limits, 54), 600);
+	ck_assert_uint_le(count_dropped(&limits, 54), 700);
+	ck_assert_uint_ge(count_dropped(&limits, 97), 960);
+	ck_assert_uint_eq(count_dropped(&limits, 98), 1000);
 	/* a start above the maximum is no start */
 	limits.half_open_start = 200;
-	ck_assert_uint_eq(count_dropped(&limits, 109), 0);
-	ck_assert_uint_eq(count_dropped(&limits, 110), 1000);
+	ck_assert_uint_eq(count_dropped(&limits, 97), 0);
+	ck_assert_uint_eq(count_dropped(&limits, 98), 1000);
 }
 END_TEST
 
@@ -193,6 +193,27 @@ START_TEST(test_half_open_newcomer)
 	ck_assert_int_eq(enter(c, &limits, 5), CLIENTS_HALF_OPEN);
 	leave(c, 2, true);
 	ck_assert_int_eq(enter(c, &limits, 5), CLIENTS_ADMITTED);
+	clients_free(c);
+}
+END_TEST
+
+/* However many one source opens, others find a place. */
+START_TEST(test_half_open_flood)
+{
+	struct clients_limits limits = roomy;
+	struct clients *c = clients_new(&key);
+	uint64_t held = 0;
+
+	limits.half_open_start = 10;
+	limits.max_half_open = 80;
+	for (int i = 0; i < 10000; i++) {
+		held += enter(c, &limits, 1) == CLIENTS_ADMITTED;
+	}
+	ck_assert_uint_eq(held, 70);
+	for (uint32_t i = 0; i < 10; i++) {
+		ck_assert_int_eq(enter(c, &limits, 100 + i), CLIENTS_ADMITTED);
+	}
+	ck_assert_int_eq(enter(c, &limits, 200), CLIENTS_HALF_OPEN);
 	clients_free(c);
 }
 END_TEST
@@ -270,5 +291,5 @@ START_TEST(test_threads)
 END_TEST
 
 SUITE_MAIN("clients", test_max_sessions, test_max_per_client, test_fair_share,
-	   test_fair_share_small, test_half_open, test_half_open_newcomer, test_counts,
-	   test_threads)
+	   test_fair_share_small, test_half_open, test_half_open_newcomer, test_half_open_flood,
+	   test_counts, test_threads)

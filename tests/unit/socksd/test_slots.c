@@ -10,17 +10,18 @@ static const struct {
 	unsigned workers;
 	size_t slots;
 } cases[] = {
-	/* 44 left, 16 of them spare */
-	{ 64, 20, 1, 14 },
-	{ 64, 20, 2, 7 },
-	{ 64, 20, 14, 1 },
+	/* 44 left, 22 of them spare */
+	{ 64, 20, 1, 11 },
+	{ 64, 20, 2, 5 },
+	{ 64, 20, 11, 1 },
 	/* always one, whatever the limit */
 	{ 64, 20, 256, 1 },
 	{ 64, 50, 1, 1 },
 	{ 64, 64, 1, 1 },
 	{ 10, 64, 1, 1 },
-	/* a third spare, at most 512 */
-	{ 1044, 20, 1, 341 },
+	/* 16 spare at least, 512 at most */
+	{ 44, 20, 1, 4 },
+	{ 1044, 20, 1, 256 },
 	{ 20020, 20, 2, 4872 },
 	{ 1048596, 20, 4, 131008 },
 };
