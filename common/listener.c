@@ -125,6 +125,30 @@ int listener_local_addr(int fd, struct addr *ret_addr)
 	return 0;
 }
 
+/* Whether some interface has the address: then it can be bound. */
+static bool is_local(const struct addr *a)
+{
+	struct addr any_port = *a;
+	int fd;
+	int r;
+
+	addr_set_port(&any_port, 0);
+	r = open_socket(&any_port, SOCK_DGRAM, false, &fd);
+	if (r >= 0) {
+		close(fd);
+	}
+	return r == 0;
+}
+
+bool listener_reaches(const struct addr *listener, const struct addr *a)
+{
+	if (addr_equal(listener, a)) {
+		return true;
+	}
+	return listener->sa.sa_family == a->sa.sa_family && addr_port(listener) == addr_port(a) &&
+	       addr_scope(listener) == ADDR_UNSPECIFIED && is_local(a);
+}
+
 static int open_reserve(void)
 {
 	return open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -2,7 +2,9 @@
 #include "socksd/config.h"
 
 #include "common/container.h"
+#include "common/privileges.h"
 
+#include "socksd/config_rules.h"
 #include "socksd/users_file.h"
 
 #include <errno.h>
@@ -24,6 +26,12 @@ static const struct param_row limits_rows[] = PARAM_ROWS(LIMITS_PARAMS);
 #define PARAM_STRUCT struct dns_params
 static const struct param_row dns_rows[] = PARAM_ROWS(DNS_PARAMS);
 #undef PARAM_STRUCT
+#define PARAM_STRUCT struct egress_params
+static const struct param_row egress_rows[] = PARAM_ROWS(EGRESS_PARAMS);
+#undef PARAM_STRUCT
+#define PARAM_STRUCT struct rule_params
+static const struct param_row rule_rows[] = PARAM_ROWS(RULE_PARAMS);
+#undef PARAM_STRUCT
 
 static const char *const listen_builtin[] = { "local.address=127.0.0.1:1080, [::1]:1080", NULL };
 
@@ -34,6 +42,10 @@ static const struct section_row sections[] = {
 	SECTION_ROW("dns", struct dns_params, dns_rows, "How names are resolved."),
 	SECTION_ROW_NAMED("listen", struct listen_params, listen_rows, listen_builtin,
 			  "Where clients connect to."),
+	SECTION_ROW_NAMED("egress", struct egress_params, egress_rows, NULL,
+			  "Where connections leave from, when a rule says so."),
+	SECTION_ROW_NAMED("rule", struct rule_params, rule_rows, NULL,
+			  "Who may reach what; the first rule that matches decides."),
 };
 
 const struct params_schema config_schema = { sections, ARRAY_SIZE(sections) };
@@ -177,7 +189,9 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 	config->log = params_section(params, "log");
 	config->limits = params_section(params, "limits");
 	config->dns = params_section(params, "dns");
-	if (add_listens(config, params, reterr) < 0) {
+	if (add_listens(config, params, reterr) < 0 ||
+	    config_load_egresses(config, params, reterr) < 0 ||
+	    config_load_rules(config, params, reterr) < 0) {
 		config_free(config);
 		return NULL;
 	}
@@ -193,7 +207,21 @@ void config_free(struct config *config)
 		users_free(config->listens[i].users);
 	}
 	free(config->listens);
+	rules_done(&config->rules);
+	free(config->egresses);
 	free(config);
+}
+
+unsigned config_capabilities(const struct config *config)
+{
+	unsigned capabilities = 0;
+
+	for (size_t i = 0; i < config->egress_count; i++) {
+		capabilities |= config->egresses[i].fwmark != 0 ? PRIVILEGES_NET_ADMIN : 0u;
+		/* Needed before Linux 5.7 only. */
+		capabilities |= config->egresses[i].interface ? PRIVILEGES_NET_RAW : 0u;
+	}
+	return capabilities;
 }
 
 const struct listen_config *config_find_listen(const struct config *config, const struct addr *a)

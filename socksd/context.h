@@ -6,7 +6,6 @@
 #ifndef SOCKSD_CONTEXT_H
 #define SOCKSD_CONTEXT_H
 
-#include "common/ares_io.h"
 #include "common/log.h"
 #include "common/loop.h"
 
@@ -14,6 +13,7 @@
 #include "socksd/clients.h"
 #include "socksd/config.h"
 #include "socksd/metrics.h"
+#include "socksd/resolver.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -29,14 +29,15 @@ struct context {
 	struct clients *clients; /* shared by the workers; sessions in the list are counted in it */
 	uint8_t *scratch;        /* for one read at a time */
 	size_t scratch_bytes;
+	struct resolver *resolver;
 	/* current; changes at a reload */
 	const struct config *config;
-	struct ares_io *resolver;
 	struct addr *own; /* addresses this worker listens on */
 	size_t own_count;
 	struct log_limit overload_log;
 	/* the open sessions, newest first */
 	struct session *sessions;
+	struct log_limit egress_log;
 	void (*on_session_end)(struct context *context);
 };
 

@@ -10,6 +10,7 @@
 
 #include "common/addr.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* X(name, "token"): the one word for it in logs, counters and tests. */
@@ -42,6 +43,13 @@ struct guard_context {
  * listener stands for every loopback address and for `local`: what else this host is called is not
  * known here. */
 enum guard_verdict guard_check(const struct guard_context *context, const struct addr *destination);
+
+/* Whether the destination is one of our own listeners, whatever else it is. */
+bool guard_is_own_listener(const struct guard_context *context, const struct addr *destination);
+
+/* The IPv4 address that a translator or tunnel would turn this IPv6 address into, with its port.
+ * False when it embeds none; a v4-mapped one is no embedding, it is folded. */
+bool guard_embedded_ipv4(const struct addr *a, struct addr *ret_ipv4);
 
 const char *guard_verdict_name(enum guard_verdict verdict);
 

@@ -31,6 +31,10 @@
 	X(auth_throttled, "Passwords not checked, and among the failed: too many were wrong.")     \
 	X(auth_overload, "Passwords not checked because too many were waiting.")                   \
 	X(dial_denied, "Requests for a target that is not allowed.")                               \
+	X(dial_egress_failed, "Connections that could not leave by the egress a rule names.")      \
+	X(names_cached, "Lookups of names answered by the cache.")                                 \
+	X(names_joined, "Lookups that waited for another one of the same name.")                   \
+	X(names_asked, "Lookups that DNS was asked for.")                                          \
 	X(dial_failed, "Requests for a target that could not be reached.")                         \
 	X(dial_timeout, "Requests for a target that did not answer in time.")                      \
 	X(idle_timeout, "Sessions ended because nothing moved for too long.")                      \

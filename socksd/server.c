@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "socksd/server.h"
 
-#include "common/ares_io.h"
 #include "common/container.h"
 #include "common/listener.h"
 #include "common/ports.h"
 
 #include "socksd/config.h"
 #include "socksd/context.h"
+#include "socksd/explain.h"
+#include "socksd/privacy.h"
 #include "socksd/session.h"
 #include "socksd/slots.h"
 
@@ -20,9 +21,6 @@
 
 enum {
 	SCRATCH_BYTES = 65536,
-	RESOLVERS_MAX = 8,
-	RESOLVER_TIMEOUT_MS = 2000,
-	RESOLVER_TRIES = 2,
 };
 
 /* What the workers share. */
@@ -51,8 +49,6 @@ struct server {
 	struct worker *worker;
 	struct shared *shared;
 	struct ports ports;
-	struct addr resolver_servers[RESOLVERS_MAX];
-	size_t resolver_server_count;
 	size_t sockets_at_start;
 	size_t session_count;
 	size_t session_max; /* by descriptors; then accepting waits */
@@ -78,7 +74,12 @@ static void log_limited(struct log_limit *limit, struct server *server, const ch
 	uint32_t suppressed;
 
 	if (log_limit_ok(limit, loop_now_ms(server->context.loop), &suppressed)) {
-		log_event(LOG_LEVEL_WARNING, event, KV_TEXT("why", why), KV_IP("client", client),
+		enum privacy_clients level =
+			(enum privacy_clients)server->context.config->log->clients;
+		char text[ADDR_TEXT_MAX];
+
+		log_event(LOG_LEVEL_WARNING, event, KV_TEXT("why", why),
+			  KV_TEXT("client", privacy_client_ip(level, client, text)),
 			  KV_UINT("suppressed", suppressed));
 	}
 }
@@ -295,71 +296,6 @@ static void update_session_max(struct server *server)
 	}
 }
 
-/* --- the resolver ---------------------------------------------------------------------------- */
-
-/* The servers to resolve names with: those configured, or the system's. */
-static size_t list_resolver_servers(const struct config *config, struct addr servers[RESOLVERS_MAX])
-{
-	size_t count_servers = 0;
-
-	while (count_servers < config->dns->servers.count && count_servers < RESOLVERS_MAX) {
-		servers[count_servers] = config->dns->servers.items[count_servers];
-		count_servers++;
-	}
-	if (count_servers == 0) {
-		count_servers = ares_io_system_servers("/etc/resolv.conf", servers, RESOLVERS_MAX);
-	}
-	if (count_servers == 0) {
-		/* As resolv.conf(5) has it for an empty file. */
-		addr_parse("127.0.0.1", 53, &servers[0]);
-		count_servers = 1;
-	}
-	return count_servers;
-}
-
-static bool same_servers(const struct server *server, const struct addr *servers,
-			 size_t count_servers)
-{
-	if (count_servers != server->resolver_server_count) {
-		return false;
-	}
-	for (size_t i = 0; i < count_servers; i++) {
-		if (!addr_equal(&servers[i], &server->resolver_servers[i])) {
-			return false;
-		}
-	}
-	return true;
-}
-
-/* Make the resolver one that asks the right servers; lookups that the old one has open fail. 0 or
- * -errno. */
-static int update_resolver(struct server *server, const struct config *config)
-{
-	struct addr servers[RESOLVERS_MAX];
-	struct ares_io_config ares = {
-		.loop = server->context.loop,
-		.servers = servers,
-		.server_count = list_resolver_servers(config, servers),
-		.timeout_ms = RESOLVER_TIMEOUT_MS,
-		.tries = RESOLVER_TRIES,
-		.hosts_file = true,
-	};
-	struct ares_io *resolver;
-
-	if (same_servers(server, servers, ares.server_count)) {
-		return 0;
-	}
-	resolver = ares_io_new(&ares);
-	if (!resolver) {
-		return -errno;
-	}
-	ares_io_free(server->context.resolver);
-	server->context.resolver = resolver;
-	memcpy(server->resolver_servers, servers, sizeof servers);
-	server->resolver_server_count = ares.server_count;
-	return 0;
-}
-
 /* --- a worker's life ------------------------------------------------------------------------- */
 
 static void configure_auth(struct auth *auth, const struct config *config)
@@ -374,7 +310,7 @@ static void worker_end(struct worker *worker)
 
 	ports_done(&server->ports);
 	session_end_all(&server->context);
-	ares_io_free(server->context.resolver);
+	resolver_free(server->context.resolver);
 	free(server->context.own);
 	free(server);
 	worker->state = NULL;
@@ -407,8 +343,9 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	ports_init(&server->ports, &ports_ops, server);
 	server->sockets_at_start = service_sockets(service)->count;
 	update_session_max(server);
-	r = update_resolver(server, config);
-	r = r < 0 ? r : update_ports(server);
+	server->context.resolver =
+		resolver_new(worker->loop, worker->metrics, server->context.config->dns);
+	r = server->context.resolver ? update_ports(server) : -errno;
 	if (r < 0) {
 		worker_end(worker);
 	}
@@ -422,7 +359,7 @@ static void worker_reload(struct worker *worker, const void *arg)
 	int r;
 
 	session_reconfigure_all(&server->context, config);
-	r = update_resolver(server, config);
+	r = resolver_configure(server->context.resolver, config->dns);
 	server->context.config = config;
 	configure_auth(server->shared->auth, config);
 	if (r == 0) {
@@ -541,6 +478,7 @@ static struct service_settings settings_of(const void *arg)
 		.default_user = "socksd",
 		.log_level = levels[config->log->level],
 		.drain_timeout_ms = config->limits->drain_timeout_ms,
+		.capabilities = config_capabilities(config),
 	};
 }
 
@@ -553,6 +491,7 @@ const struct service_ops server_ops = {
 	.schema = &config_schema,
 	.metrics = metric_rows,
 	.metric_count = METRIC_COUNT,
+	.command = &explain_command,
 	.config_new = config_make,
 	.config_free = config_drop,
 	.settings = settings_of,

@@ -45,7 +45,17 @@ void session_count(struct session *s, enum socksd_metric metric, int64_t amount)
 	metrics_add(s->context->metrics, metric, amount);
 }
 
+enum privacy_clients session_log_clients(const struct session *s)
+{
+	return (enum privacy_clients)s->context->config->log->clients;
+}
+
 /* --- states and deadlines -------------------------------------------------------------------- */
+
+static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
+{
+	return a_ms < b_ms ? a_ms : b_ms;
+}
 
 /* When the state that begins now has lasted too long. The handshake has one deadline from accept
  * on. */
@@ -58,7 +68,7 @@ static uint64_t deadline_of(const struct session *s, enum session_state state)
 	case SESSION_DIAL:
 		return now_ms + limits->connect_timeout_ms;
 	case SESSION_RELAY:
-		return now_ms + limits->idle_timeout_ms;
+		return now_ms + earlier(limits->idle_timeout_ms, limits->half_close_timeout_ms);
 	case SESSION_LINGER:
 		return now_ms + LINGER_MS;
 	default:
@@ -69,7 +79,10 @@ static uint64_t deadline_of(const struct session *s, enum session_state state)
 /* Go to a later state. 0 or -ENOMEM. */
 int session_enter(struct session *s, enum session_state state)
 {
-	log_event(LOG_LEVEL_DEBUG, "session-state", KV_ADDR("client", &s->client),
+	char client[ADDR_TEXT_MAX];
+
+	log_event(LOG_LEVEL_DEBUG, "session-state",
+		  KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),
 		  KV_TEXT("from", session_table[s->state].name),
 		  KV_TEXT("to", session_table[state].name));
 	s->state = state;
@@ -149,15 +162,19 @@ static void count_end(struct session *s, enum session_end_reason reason)
 static void log_end(struct session *s, enum session_end_reason reason)
 {
 	uint64_t duration_ms = loop_now_ms(s->context->loop) - s->accepted_ms;
+	enum privacy_destinations destinations =
+		(enum privacy_destinations)s->context->config->log->destinations;
+	char client[ADDR_TEXT_MAX];
 
 	log_event(
-		LOG_LEVEL_INFO, "session-end", KV_ADDR("client", &s->client),
+		LOG_LEVEL_INFO, "session-end",
+		KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),
 		KV_BYTES("user", s->user ? (const void *)s->user : "-", s->user ? s->user_len : 1),
-		KV_TEXT("destination", s->target),
+		KV_TEXT("destination", privacy_destination(destinations, s->target)),
 		KV_UINT("bytes_up", s->relay.flow[RELAY_CLIENT].bytes),
 		KV_UINT("bytes_down", s->relay.flow[RELAY_TARGET].bytes),
 		KV_UINT("duration_ms", duration_ms), KV_TEXT("end", session_end_name(reason)),
-		KV_TEXT("why", s->why));
+		KV_TEXT("why", s->why), KV_TEXT("rule", s->rule));
 }
 
 static void free_session(struct deferred *deferred)
@@ -166,6 +183,7 @@ static void free_session(struct deferred *deferred)
 
 	free(s->user);
 	free(s->target);
+	free(s->rule);
 	free(s);
 }
 
@@ -232,25 +250,19 @@ void session_start_relay(struct session *s)
 	relay_start(&s->relay, on_relay_end);
 }
 
-/* How long nothing may move now. */
-static uint64_t idle_limit_ms(const struct session *s)
-{
-	const struct limits_params *limits = s->context->config->limits;
-
-	if (relay_half_closed(&s->relay) &&
-	    limits->half_close_timeout_ms < limits->idle_timeout_ms) {
-		return limits->half_close_timeout_ms;
-	}
-	return limits->idle_timeout_ms;
-}
-
-/* The timer is not moved with every byte: when it comes due, it looks whether it really is. */
+/* The timer is not moved with every byte: when it comes due, it looks whether it really is. Nobody
+ * tells it of a half-close, so it looks at least that often. */
 static void on_idle(struct session *s)
 {
-	uint64_t due_ms = s->relay.moved_ms + idle_limit_ms(s);
+	const struct limits_params *limits = s->context->config->limits;
+	uint64_t check_ms = earlier(limits->idle_timeout_ms, limits->half_close_timeout_ms);
+	uint64_t limit_ms = relay_half_closed(&s->relay) ? check_ms : limits->idle_timeout_ms;
+	uint64_t now_ms = loop_now_ms(s->context->loop);
+	uint64_t due_ms = s->relay.moved_ms + limit_ms;
 
-	if (due_ms > loop_now_ms(s->context->loop)) {
-		timer_start(&s->deadline, s->context->loop, due_ms, on_deadline);
+	if (due_ms > now_ms) {
+		timer_start(&s->deadline, s->context->loop, earlier(due_ms, now_ms + check_ms),
+			    on_deadline);
 	} else {
 		session_end(s, SESSION_END_IDLE_TIMEOUT);
 	}
@@ -426,12 +438,22 @@ static const char *login_fault(const struct session *s, const struct listen_conf
 	return strcmp(old_hash, next_hash) == 0 ? NULL : "password_changed";
 }
 
+/* A session that is about to be asked, or was, for what the new section does not want (or the other
+ * way round) ends: neither may it pass without a password, nor is there anything to check one with.
+ */
+static bool handshake_may_go_on(const struct session *s, const struct listen_config *next)
+{
+	bool settled = s->state == SESSION_GREETING || s->state >= SESSION_DIAL;
+
+	return next && (settled || next->params->auth == s->handshake->listen->params->auth);
+}
+
 static void session_reconfigure(struct session *s, const struct config *next)
 {
 	const struct listen_config *listen = config_find_listen(next, &s->listener);
 	const char *fault = login_fault(s, listen);
 
-	if (s->handshake && !listen) {
+	if (s->handshake && !handshake_may_go_on(s, listen)) {
 		session_end(s, SESSION_END_SHUTDOWN);
 	} else if (fault) {
 		s->why = fault;

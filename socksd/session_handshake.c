@@ -106,23 +106,63 @@ enum progress session_on_linger(struct session *s)
 
 /* --- connecting ------------------------------------------------------------------------------ */
 
-static bool is_allowed(void *arg, const struct addr *a, const char **ret_why)
+/* What the rules are asked about; valid as long as the handshake. */
+static struct rules_request request_of(const struct session *s)
+{
+	const struct socks5_target *target = &s->handshake->target;
+
+	return (struct rules_request){
+		.command = SOCKS5_CONNECT,
+		.client = &s->client,
+		.user = s->user,
+		.user_len = s->user_len,
+		.name = target->addr.sa.sa_family == AF_UNSPEC ? target->name : NULL,
+		.port = target->port,
+	};
+}
+
+/* Remember for the log which rule denied; the rules may be gone by then. */
+static void note_rule(struct session *s, const struct rule *rule)
+{
+	free(s->rule);
+	s->rule = strdup(rule->name);
+}
+
+static bool is_allowed(void *arg, const struct addr *a, const struct egress **ret_egress,
+		       const char **ret_why)
 {
 	struct session *s = arg;
 	struct addr local = { 0 };
 	socklen_t len = sizeof local;
-	const struct guard_context context = {
+	const struct guard_context guard = {
 		.client = &s->client,
 		.local = &local,
 		.listeners = s->context->own,
 		.listener_count = s->context->own_count,
 	};
-	enum guard_verdict verdict;
+	const struct rules_request request = request_of(s);
+	struct rules_verdict verdict;
 
 	getsockname(session_client(s)->watch.fd, &local.sa, &len);
-	verdict = guard_check(&context, a);
-	*ret_why = guard_verdict_name(verdict);
-	return verdict == GUARD_ALLOWED;
+	verdict = rules_check(&s->context->config->rules, &request, a, &guard);
+	if (!verdict.allowed && verdict.guard == GUARD_ALLOWED) {
+		note_rule(s, verdict.rule);
+	}
+	*ret_why = rules_verdict_name(&verdict);
+	*ret_egress = verdict.egress;
+	return verdict.allowed;
+}
+
+static void on_egress_failed(void *arg, const struct egress *egress, int error)
+{
+	struct session *s = arg;
+	uint32_t suppressed;
+
+	session_count(s, METRIC_dial_egress_failed, 1);
+	if (log_limit_ok(&s->context->egress_log, loop_now_ms(s->context->loop), &suppressed)) {
+		log_event(LOG_LEVEL_WARNING, "egress-failed", KV_TEXT("egress", egress->name),
+			  KV_ERRNO("error", error), KV_UINT("suppressed", suppressed));
+	}
 }
 
 static void on_connected(struct session *s, const struct dial_result *result)
@@ -166,8 +206,16 @@ static enum progress start_dial(struct session *s)
 		.resolver = s->context->resolver,
 		.family = families[s->context->config->dns->family],
 		.allowed = is_allowed,
+		.egress_failed = on_egress_failed,
 	};
+	const struct rules_request request = request_of(s);
+	const struct rule *rule;
 
+	if (request.name && rules_deny_name(&s->context->config->rules, &request, &rule)) {
+		note_rule(s, rule);
+		s->why = "rule";
+		return refuse_request(s, SOCKS5_NOT_ALLOWED, SESSION_END_DENIED);
+	}
 	s->handshake->dial = dial_start(&config, &s->handshake->target, on_dial_done, s);
 	if (!s->handshake->dial || session_enter(s, SESSION_DIAL) < 0) {
 		return refuse_request(s, SOCKS5_GENERAL_FAILURE, SESSION_END_NO_MEMORY);
@@ -244,7 +292,11 @@ static void log_auth_failed(struct session *s, enum auth_outcome outcome)
 
 	if (auth_log_wanted(s->context->auth, &source, outcome, loop_now_ms(s->context->loop),
 			    &suppressed)) {
-		log_event(LOG_LEVEL_NOTICE, "auth-failed", KV_IP("client", &s->client),
+		char client[ADDR_TEXT_MAX];
+
+		log_event(LOG_LEVEL_NOTICE, "auth-failed",
+			  KV_TEXT("client",
+				  privacy_culprit(session_log_clients(s), &s->client, client)),
 			  KV_BYTES("user", s->user, s->user_len), KV_TEXT("why", s->why),
 			  KV_UINT("suppressed", suppressed));
 	}
@@ -255,7 +307,11 @@ static void log_auth_overload(struct session *s)
 	uint32_t suppressed;
 
 	if (log_limit_ok(&s->context->overload_log, loop_now_ms(s->context->loop), &suppressed)) {
-		log_event(LOG_LEVEL_WARNING, "auth-overload", KV_IP("client", &s->client),
+		char client[ADDR_TEXT_MAX];
+
+		log_event(LOG_LEVEL_WARNING, "auth-overload",
+			  KV_TEXT("client",
+				  privacy_client_ip(session_log_clients(s), &s->client, client)),
 			  KV_UINT("suppressed", suppressed));
 	}
 }

@@ -7,6 +7,7 @@
 #define SOCKSD_SESSION_PRIVATE_H
 
 #include "socksd/dial.h"
+#include "socksd/privacy.h"
 #include "socksd/relay.h"
 #include "socksd/session.h"
 #include "socksd/socks5.h"
@@ -57,6 +58,7 @@ struct session {
 	uint8_t user_len;
 	char *target;    /* NULL: none named */
 	const char *why; /* static token, or NULL */
+	char *rule;      /* that denied; NULL: none */
 	struct deferred deferred;
 };
 
@@ -72,6 +74,9 @@ enum progress {
 struct relay_side *session_client(struct session *s);
 
 void session_count(struct session *s, enum socksd_metric metric, int64_t amount);
+
+/* How the log shows clients now. */
+enum privacy_clients session_log_clients(const struct session *s);
 
 /* Go to a later state. 0 or -ENOMEM. */
 int session_enter(struct session *s, enum session_state state);

@@ -175,6 +175,36 @@ START_TEST(test_an_address_that_comes_later_can_be_bound)
 }
 END_TEST
 
+START_TEST(test_reaches)
+{
+	static const struct {
+		const char *listener;
+		const char *address;
+		bool reaches;
+	} table[] = {
+		{ "127.0.0.1:53", "127.0.0.1:53", true },
+		{ "127.0.0.1:53", "127.0.0.1:54", false },
+		{ "127.0.0.1:53", "127.0.0.2:53", false },
+		{ "0.0.0.0:53", "127.0.0.2:53", true },
+		{ "0.0.0.0:53", "127.0.0.2:54", false },
+		{ "0.0.0.0:53", "192.0.2.1:53", false }, /* of no host: RFC 5737 */
+		{ "0.0.0.0:53", "[::1]:53", false },
+		{ "[::]:53", "127.0.0.1:53", false },
+		{ "[::]:53", "[2001:db8::1]:53", false },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		struct addr listener;
+		struct addr address;
+
+		ck_assert_int_eq(addr_parse(table[i].listener, 1, &listener), 0);
+		ck_assert_int_eq(addr_parse(table[i].address, 1, &address), 0);
+		ck_assert_msg(listener_reaches(&listener, &address) == table[i].reaches, "%s, %s",
+			      table[i].listener, table[i].address);
+	}
+}
+END_TEST
+
 SUITE_MAIN("listener", test_pause_leaves_clients_in_the_queue,
 	   test_running_out_of_descriptors_pauses_and_recovers, test_probe_finds_another_daemon,
-	   test_an_address_that_comes_later_can_be_bound)
+	   test_an_address_that_comes_later_can_be_bound, test_reaches)
