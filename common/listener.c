@@ -316,7 +316,8 @@ void listener_resume(struct listener *l)
 {
 	l->paused = false;
 	settle(l);
-	listener_fd_freed(l); /* no retry was due meanwhile */
+	/* The retry does nothing while paused, and is not repeated then. */
+	listener_fd_freed(l);
 }
 
 void listener_fd_freed(struct listener *l)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -85,6 +86,12 @@ int session_enter(struct session *s, enum session_state state)
 		  KV_TEXT("from", session_table[s->state].name),
 		  KV_TEXT("to", session_table[state].name));
 	s->state = state;
+	if (s->half_open && state >= SESSION_DIAL) {
+		struct source source = source_of(&s->client);
+
+		s->half_open = false;
+		clients_handshake_done(s->context->clients, &source);
+	}
 	return timer_start(&s->deadline, s->context->loop, deadline_of(s, state), on_deadline);
 }
 
@@ -114,6 +121,7 @@ static unsigned sides_to_reset(enum session_end_reason reason)
 	case SESSION_END_IDLE_TIMEOUT:
 	case SESSION_END_STALLED:
 	case SESSION_END_NO_MEMORY:
+	case SESSION_END_REVOKED:
 	case SESSION_END_SHUTDOWN:
 		return 1u << RELAY_CLIENT | 1u << RELAY_TARGET;
 	default:
@@ -138,6 +146,7 @@ static void count_end(struct session *s, enum session_end_reason reason)
 		[SESSION_END_UNREACHABLE] = METRIC_dial_failed,
 		[SESSION_END_CONNECT_TIMEOUT] = METRIC_dial_timeout,
 		[SESSION_END_NO_MEMORY] = METRIC_refused_memory,
+		[SESSION_END_REVOKED] = METRIC_sessions_revoked,
 		[SESSION_END_SHUTDOWN] = METRIC_COUNT,
 	};
 
@@ -200,10 +209,12 @@ static void unlink_session(struct session *s)
 void session_end(struct session *s, enum session_end_reason reason)
 {
 	struct context *context = s->context;
+	struct source source = source_of(&s->client);
 
 	if (s->state == SESSION_ENDED) {
 		return;
 	}
+	clients_leave(context->clients, &source, s->half_open);
 	count_end(s, reason);
 	log_end(s, reason);
 	s->state = SESSION_ENDED;
@@ -417,7 +428,8 @@ int session_start(struct context *context, int fd, const struct addr *client,
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	s->handshake->listen = listen;
-	s->handshake->listener = *listener;
+	s->listener = *listener;
+	s->half_open = true;
 	s->next = context->sessions;
 	if (s->next) {
 		s->next->prev = s;
@@ -437,19 +449,51 @@ void session_end_all(struct context *context)
 	}
 }
 
+/* Why the session may not go on for its user under the section `next` (NULL: none), or NULL. */
+static const char *login_fault(const struct session *s, const struct listen_config *next)
+{
+	const char *old_hash;
+	const char *next_hash;
+
+	if (!s->login || !s->user || (next && next->params->auth == LISTEN_AUTH_NONE)) {
+		return NULL;
+	}
+	old_hash = users_find(s->login->users, s->user, s->user_len);
+	next_hash = next ? users_find(next->users, s->user, s->user_len) : NULL;
+	if (!old_hash) {
+		return NULL; /* an unknown user, about to be refused */
+	}
+	if (!next_hash) {
+		return "user_removed";
+	}
+	return strcmp(old_hash, next_hash) == 0 ? NULL : "password_changed";
+}
+
 /* A session that is about to be asked, or was, for what the new section does not want (or the other
  * way round) ends: neither may it pass without a password, nor is there anything to check one with.
  */
-static void reconfigure(struct session *s, const struct config *next)
+static bool handshake_may_go_on(const struct session *s, const struct listen_config *next)
 {
-	struct handshake *h = s->handshake;
-	const struct listen_config *listen = config_find_listen(next, &h->listener);
 	bool settled = s->state == SESSION_GREETING || s->state >= SESSION_DIAL;
 
-	if (!listen || (!settled && listen->params->auth != h->listen->params->auth)) {
+	return next && (settled || next->params->auth == s->handshake->listen->params->auth);
+}
+
+static void session_reconfigure(struct session *s, const struct config *next)
+{
+	const struct listen_config *listen = config_find_listen(next, &s->listener);
+	const char *fault = login_fault(s, listen);
+
+	if (s->handshake && !handshake_may_go_on(s, listen)) {
 		session_end(s, SESSION_END_SHUTDOWN);
+	} else if (fault) {
+		s->why = fault;
+		session_end(s, SESSION_END_REVOKED);
 	} else {
-		h->listen = listen;
+		if (s->handshake) {
+			s->handshake->listen = listen;
+		}
+		s->login = s->login && listen && listen->users ? listen : NULL;
 	}
 }
 
@@ -460,9 +504,7 @@ void session_reconfigure_all(struct context *context, const struct config *next)
 	while (s) {
 		struct session *after = s->next;
 
-		if (s->handshake) {
-			reconfigure(s, next);
-		}
+		session_reconfigure(s, next);
 		s = after;
 	}
 }
