@@ -4,6 +4,7 @@
 import functools
 import re
 import socket
+import time
 
 import dns_message as dns
 import harness
@@ -50,6 +51,23 @@ def test_wildcard():
             expect(source_of_reply(socket.AF_INET, host, port), (host, port), "the source of the reply")
     if harness.have_ipv6():
         expect(source_of_reply(socket.AF_INET6, "::1", port), ("::1", port), "the source of the reply")
+    daemon.stop()
+
+
+def test_tcp_dribble():
+    """A TCP client that sends a byte now and then is closed like an idle one"""
+    daemon = harness.dnsproxyd(server().address, "limits.tcp-idle-timeout=1s")
+    with socket.create_connection(("127.0.0.1", daemon.port), timeout=10) as sock:
+        sent = 0
+        try:
+            while sent < 25:
+                sock.sendall(b"\x01")
+                sent += 1
+                time.sleep(0.2)
+        except OSError:
+            pass
+        expect(4 <= sent <= 12, True, f"that {sent} bytes are those of about 1 s")
+    expect(daemon.counters()["tcp_idle"], 1, "the connections closed as idle")
     daemon.stop()
 
 
