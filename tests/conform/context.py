@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""What a case works with: connections to the server under test, targets behind it, names, and checks that say what was seen.
+"""What a case works with: connections to the server under test, targets behind it, names, and checks that say what was
+seen.
 
 Every wait ends at the deadline of the case; everything that was opened is closed with the Context.
 """
@@ -498,12 +499,12 @@ def transfer(context, *flows, at_once=1 << 18):
             wanted = {}
             for flow in flows:
                 if flow.sent < len(flow.data) or not flow.fin_sent:
-                    wanted.setdefault(flow.sender.sock, [0, None, None])[1] = flow
+                    wanted.setdefault(flow.sender.sock, [None, None])[0] = flow
                 if not flow.done:
-                    wanted.setdefault(flow.receiver.sock, [0, None, None])[2] = flow
-            for sock, (_events, writer, reader) in wanted.items():
-                selector.register(sock, (selectors.EVENT_WRITE if writer else 0) | (selectors.EVENT_READ if reader else 0),
-                                  (writer, reader))
+                    wanted.setdefault(flow.receiver.sock, [None, None])[1] = flow
+            for sock, (writer, reader) in wanted.items():
+                events = (selectors.EVENT_WRITE if writer else 0) | (selectors.EVENT_READ if reader else 0)
+                selector.register(sock, events, (writer, reader))
             # Which sockets are of interest changes rarely.
             stable = True
             while stable:
