@@ -268,6 +268,9 @@ static void on_retry(struct timer *timer)
 {
 	struct listener *l = container_of(timer, struct listener, retry);
 
+	if (l->paused) {
+		return;
+	}
 	if (l->reserve_fd < 0) {
 		l->reserve_fd = open_reserve();
 	}
@@ -275,9 +278,7 @@ static void on_retry(struct timer *timer)
 		l->retries = 0;
 		shed_batch(l);
 	}
-	if (!l->paused) {
-		accept_batch(l);
-	}
+	accept_batch(l);
 }
 
 struct listener *listener_start(struct loop *loop, int fd, const struct listener_ops *ops,
@@ -315,6 +316,8 @@ void listener_resume(struct listener *l)
 {
 	l->paused = false;
 	settle(l);
+	/* The retry does nothing while paused, and is not repeated then. */
+	listener_fd_freed(l);
 }
 
 void listener_fd_freed(struct listener *l)

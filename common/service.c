@@ -373,7 +373,20 @@ static unsigned count_workers(unsigned configured)
 	return available > WORKERS_MAX ? WORKERS_MAX : (unsigned)available;
 }
 
-static int drop_privileges(const struct service_settings *settings)
+/* What the user that we are now may not read, a reload could not read either: better said now. */
+static void warn_unreadable(const struct service *s)
+{
+	struct ini_error why;
+	struct loaded again;
+
+	if (load(s->ops, &s->options, &again, &why) < 0) {
+		log_event(LOG_LEVEL_WARNING, "reload-would-fail", KV_TEXT("error", why.text));
+	} else {
+		unload(s->ops, &again);
+	}
+}
+
+static int drop_privileges(const struct service *s, const struct service_settings *settings)
 {
 	const char *user;
 
@@ -383,6 +396,7 @@ static int drop_privileges(const struct service_settings *settings)
 		return EXIT_OK;
 	case PRIVILEGES_DROPPED:
 		log_event(LOG_LEVEL_INFO, "privileges-dropped", KV_TEXT("user", user));
+		warn_unreadable(s);
 		return EXIT_OK;
 	case PRIVILEGES_KEPT:
 		log_event(LOG_LEVEL_WARNING, "running-as-root", KV_TEXT("user", user));
@@ -449,9 +463,20 @@ static void stop_worker(struct worker *worker, void *arg)
 	}
 }
 
+/* From here on no signal is taken: the main loop may still turn, and a reload needs workers. */
+static void ignore_signals(struct service *s)
+{
+	timer_stop(&s->drain_timer);
+	if (watch_active(&s->signal_watch)) {
+		watch_stop(&s->signal_watch);
+		close(s->signal_watch.fd);
+	}
+}
+
 /* Everything from the end of start_workers() backwards; copes with a half-made service. */
 static void stop_all(struct service *s)
 {
+	ignore_signals(s);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_call(s->workers[i], stop_worker, s);
 	}
@@ -471,11 +496,6 @@ static void stop_all(struct service *s)
 	}
 	free(s->workers);
 	free(s->drained_posts);
-	timer_stop(&s->drain_timer);
-	if (watch_active(&s->signal_watch)) {
-		watch_stop(&s->signal_watch);
-		close(s->signal_watch.fd);
-	}
 	loop_free(s->loop);
 }
 
@@ -508,7 +528,7 @@ static int start_all(struct service *s)
 	}
 	log_sockets(&s->sockets);
 	log_unwanted(&s->sockets);
-	r = drop_privileges(&settings);
+	r = drop_privileges(s, &settings);
 	if (r != EXIT_OK) {
 		return r;
 	}

@@ -65,6 +65,11 @@ static int check_listen(const struct section *section, struct ini_error *reterr)
 			    "users = FILE beside it", "auth = password without a users file");
 		return -1;
 	}
+	if (p->users_world_readable && !p->users_file) {
+		params_fail(reterr, section, offsetof(struct listen_params, users_world_readable),
+			    "users = FILE beside it", "users-world-readable without a users file");
+		return -1;
+	}
 	if (p->auth == LISTEN_AUTH_NONE && p->users_file) {
 		params_fail(reterr, section, offsetof(struct listen_params, users_file),
 			    "auth = password beside it",
@@ -119,10 +124,15 @@ static int load_users(struct listen_config *listen, const struct section *sectio
 		      struct ini_error *reterr)
 {
 	struct ini_error why;
-	int r = users_file_load(listen->params->users_file, &listen->users, &why);
+	int r = users_file_load(listen->params->users_file, listen->params->users_world_readable,
+				&listen->users, &why);
 
 	if (r == -EINVAL) {
 		*reterr = why;
+	} else if (r == -EPERM) {
+		params_fail(reterr, section, offsetof(struct listen_params, users_file),
+			    "chmod o-rw, or users-world-readable = yes for reading", "%s",
+			    why.text);
 	} else if (r < 0) {
 		params_fail(reterr, section, offsetof(struct listen_params, users_file),
 			    "a users file that can be read", "%s", why.text);

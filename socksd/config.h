@@ -36,24 +36,48 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	P(PATH, users_file, "users", NULL, 0, 0, RELOAD,                                           \
 	  "File of user names and password hashes, made with socksd-passwd; needed for auth = "    \
 	  "password.")                                                                             \
+	P(BOOL, users_world_readable, "users-world-readable", "no", 0, 0, RELOAD,                  \
+	  "Says that everybody on this host may read the users file; otherwise one that "          \
+	  "everybody "                                                                             \
+	  "can read is refused.")                                                                  \
 	P(NETS, clients, "clients", "local", 0, 0, RELOAD,                                         \
 	  "Who may connect: local (loopback, private and link-local networks), any, or networks.") \
 	P(BOOL, open_proxy, "open-proxy", "no", 0, 0, RELOAD,                                      \
 	  "Says that auth = none with clients = any is meant: everybody can use this proxy.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 
-#define LIMITS_PARAMS(P, PC)                                                                    \
-	P(COUNT, max_sessions, "max-sessions", "65536", 1, 10000000, RELOAD,                    \
-	  "Sessions at the same time; further connections are closed at once.")                 \
-	P(DURATION, handshake_timeout_ms, "handshake-timeout", "10s", 100, 600000, RELOAD,      \
-	  "From the connection to the complete request, however many bytes come in between.")   \
-	P(DURATION, connect_timeout_ms, "connect-timeout", "15s", 100, 600000, RELOAD,          \
-	  "For finding and reaching the target.")                                               \
-	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,             \
-	  "Sessions in which nothing moves for so long are ended.")                             \
-	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD, \
-	  "The same once one side has finished sending.")                                       \
-	P(DURATION, drain_timeout_ms, "drain-timeout", "30s", 0, 86400000, RELOAD,              \
+#define LIMITS_PARAMS(P, PC)                                                                      \
+	P(COUNT, max_sessions, "max-sessions", "65536", 1, 10000000, RELOAD,                      \
+	  "Sessions at the same time; further connections are closed at once.")                   \
+	P(COUNT, max_sessions_per_client, "max-sessions-per-client", "4096", 1, 10000000, RELOAD, \
+	  "The same from one IPv4 address or IPv6 /64.")                                          \
+	P(COUNT, half_open_start, "half-open-start", "8192", 0, 10000000, RELOAD,                 \
+	  "Connections whose request is not complete from which on new ones are closed at "       \
+	  "random.")                                                                              \
+	P(PERCENT, half_open_rate, "half-open-rate", "30%", 0, 100, RELOAD,                       \
+	  "How many of them at first; the rate rises to 100% at 7/8 of max-half-open.")           \
+	P(COUNT, max_half_open, "max-half-open", "16384", 1, 10000000, RELOAD,                    \
+	  "Connections whose request is not complete; the last eighth is for clients without "    \
+	  "any.")                                                                                 \
+	P(COUNT, login_failures, "login-failures", "16", 1, 1000000, RELOAD,                      \
+	  "Wrong passwords that one client may try in a row before it has to wait.")              \
+	P(DURATION, login_failure_interval_ms, "login-failure-interval", "2s", 1, 86400000,       \
+	  RELOAD, "How long it then waits for each further one.")                                 \
+	P(DURATION, handshake_timeout_ms, "handshake-timeout", "10s", 100, 600000, RELOAD,        \
+	  "From the connection to the complete request, however many bytes come in between.")     \
+	P(DURATION, connect_timeout_ms, "connect-timeout", "15s", 100, 600000, RELOAD,            \
+	  "For finding and reaching the target.")                                                 \
+	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,               \
+	  "Sessions in which nothing moves for so long are ended.")                               \
+	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD,   \
+	  "The same once one side has finished sending.")                                         \
+	P(DURATION, fin_timeout_ms, "fin-timeout", "4m", 100, 2592000000, RELOAD,                 \
+	  "The same as long as nothing has come from the other side since then: most such "       \
+	  "clients are gone.")                                                                    \
+	P(DURATION, stall_timeout_ms, "stall-timeout", "5m", 1000, 86400000, RELOAD,              \
+	  "Sessions with bytes for a side that takes none, or does not answer, for so long are "  \
+	  "ended.")                                                                               \
+	P(DURATION, drain_timeout_ms, "drain-timeout", "30s", 0, 86400000, RELOAD,                \
 	  "How long SIGTERM waits for sessions to end.")
 PARAM_DECLARE(limits_params, LIMITS_PARAMS);
 

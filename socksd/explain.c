@@ -7,6 +7,7 @@
 #include "common/suggest.h"
 
 #include "socksd/config.h"
+#include "socksd/host.h"
 #include "socksd/resolver.h"
 #include "socksd/rules.h"
 #include "socksd/socks5.h"
@@ -69,14 +70,6 @@ static int take_client(struct question *q, const char *value)
 	return 0;
 }
 
-static int take_listener(struct question *q, const char *value)
-{
-	if (addr_parse_ip(value, &q->local) < 0) {
-		return usage("listener=%s: an address without port was expected", value);
-	}
-	return 0;
-}
-
 static int take_user(struct question *q, const char *value)
 {
 	q->request.user = value;
@@ -129,9 +122,10 @@ static const struct word_row {
 	const char *key;
 	int (*take)(struct question *q, const char *value);
 } word_table[] = {
-	{ "client", take_client },     { "user", take_user },
-	{ "command", take_command },   { "destination", take_destination },
-	{ "listener", take_listener },
+	{ "client", take_client },
+	{ "user", take_user },
+	{ "command", take_command },
+	{ "destination", take_destination },
 };
 
 static int take_word(struct question *q, const char *word)
@@ -170,14 +164,15 @@ static void print_rule(const struct rule *rule)
 	printf("[rule %s] at %s:%u", rule->name, rule->file, rule->line);
 }
 
-static bool explain_address(const struct question *q, const struct addr *address)
+static bool explain_address(struct question *q, const struct addr *address)
 {
-	struct rules_verdict verdict =
-		rules_check(&q->config->rules, &q->request, address, &q->guard);
 	struct addr shown = addr_unmap(address);
+	struct rules_verdict verdict;
 	char text[ADDR_TEXT_MAX];
 
 	addr_set_port(&shown, q->target.port);
+	host_note_local(&q->guard, &shown, &q->local);
+	verdict = rules_check(&q->config->rules, &q->request, address, &q->guard);
 	printf("%s %s: ", verdict.allowed ? "allow" : "deny",
 	       addr_format(&shown, text, sizeof text));
 	if (verdict.guard != GUARD_ALLOWED) {
@@ -197,7 +192,7 @@ static bool explain_address(const struct question *q, const struct addr *address
 	return verdict.allowed;
 }
 
-static int explain_addresses(const struct question *q)
+static int explain_addresses(struct question *q)
 {
 	bool any = false;
 
@@ -324,7 +319,6 @@ static int explain(const void *config, char *const *words, size_t word_count)
 		return EXPLAIN_FAILED;
 	}
 	q.guard.client = &q.client;
-	q.guard.local = &q.local;
 	q.request.client = &q.client;
 	q.request.port = q.target.port;
 	if (q.target.addr.sa.sa_family == AF_UNSPEC) {

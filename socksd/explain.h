@@ -7,8 +7,6 @@
  *	user=NAME		default: a client without a name
  *	command=WORD		connect (default), bind or udp
  *	destination=HOST:PORT	the one that must be given
- *	listener=IP		the address of ours that the client is connected to; matters for
- *				wildcard listeners only
  *
  * Prints a line for each address: `allow 192.0.2.1:443: [rule web] at FILE:LINE, egress home`,
  * `deny 127.0.0.1:80: guard, loopback`. Exit code: 0 when an address is allowed, 3 when none is, 1

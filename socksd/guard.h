@@ -34,7 +34,7 @@ enum guard_verdict {
 /* What the guard has to know about the place a request came from. All borrowed. */
 struct guard_context {
 	const struct addr *client;    /* peer of the control connection */
-	const struct addr *local;     /* our end of it: an address of this host */
+	const struct addr *local;     /* an address of this host; see host.h */
 	const struct addr *listeners; /* what we are bound to, real ports, wildcards as they are */
 	size_t listener_count;
 };

@@ -5,6 +5,7 @@
 #include "common/log.h"
 
 #include "socksd/guard.h"
+#include "socksd/host.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -132,18 +133,16 @@ static bool is_allowed(void *arg, const struct addr *a, const struct egress **re
 		       const char **ret_why)
 {
 	struct session *s = arg;
-	struct addr local = { 0 };
-	socklen_t len = sizeof local;
-	const struct guard_context guard = {
+	struct addr local;
+	struct guard_context guard = {
 		.client = &s->client,
-		.local = &local,
 		.listeners = s->context->own,
 		.listener_count = s->context->own_count,
 	};
 	const struct rules_request request = request_of(s);
 	struct rules_verdict verdict;
 
-	getsockname(session_client(s)->watch.fd, &local.sa, &len);
+	host_note_local(&guard, a, &local);
 	verdict = rules_check(&s->context->config->rules, &request, a, &guard);
 	if (!verdict.allowed && verdict.guard == GUARD_ALLOWED) {
 		note_rule(s, verdict.rule);
@@ -283,39 +282,70 @@ enum progress session_on_greeting(struct session *s)
 									 : SESSION_REQUEST);
 }
 
-static enum progress refuse_auth(struct session *s, enum session_end_reason reason)
+/* Every failure counts; of the lines, each client has an allowance of its own, so that a flood
+ * fills no disk and hides nobody else. packaging/fail2ban reads them. */
+static void log_auth_failed(struct session *s, enum auth_outcome outcome)
 {
-	uint8_t bytes[2];
+	struct source source = source_of(&s->client);
+	uint32_t suppressed;
 
-	socks5_encode_auth(false, bytes);
-	if (reason == SESSION_END_AUTH_FAILED) {
+	if (auth_log_wanted(s->context->auth, &source, outcome, loop_now_ms(s->context->loop),
+			    &suppressed)) {
 		char client[ADDR_TEXT_MAX];
 
 		log_event(LOG_LEVEL_NOTICE, "auth-failed",
 			  KV_TEXT("client",
 				  privacy_culprit(session_log_clients(s), &s->client, client)),
-			  KV_BYTES("user", s->user, s->user_len));
+			  KV_BYTES("user", s->user, s->user_len), KV_TEXT("why", s->why),
+			  KV_UINT("suppressed", suppressed));
 	}
-	return refuse(s, bytes, sizeof bytes, reason);
 }
 
-static void on_verified(void *arg, bool ok)
+static void log_auth_overload(struct session *s)
 {
-	struct session *s = arg;
-	enum progress progress;
+	uint32_t suppressed;
+
+	if (log_limit_ok(&s->context->overload_log, loop_now_ms(s->context->loop), &suppressed)) {
+		char client[ADDR_TEXT_MAX];
+
+		log_event(LOG_LEVEL_WARNING, "auth-overload",
+			  KV_TEXT("client",
+				  privacy_client_ip(session_log_clients(s), &s->client, client)),
+			  KV_UINT("suppressed", suppressed));
+	}
+}
+
+/* Answer as the check of the password came out. */
+static enum progress answer_auth(struct session *s, enum auth_outcome outcome)
+{
 	uint8_t bytes[2];
 
-	s->handshake->auth = NULL;
-	if (!ok) {
-		progress = refuse_auth(s, SESSION_END_AUTH_FAILED);
-	} else {
+	socks5_encode_auth(outcome == AUTH_OK, bytes);
+	if (outcome == AUTH_OK) {
 		session_count(s, METRIC_auth_ok, 1);
-		socks5_encode_auth(true, bytes);
-		progress = answer(s, bytes, sizeof bytes)
-				   ? enter_handshake_state(s, SESSION_REQUEST)
-				   : PROGRESS_WAIT;
+		return answer(s, bytes, sizeof bytes) ? enter_handshake_state(s, SESSION_REQUEST)
+						      : PROGRESS_WAIT;
 	}
-	if (progress == PROGRESS_NEXT) {
+	if (outcome == AUTH_OVERLOAD) {
+		log_auth_overload(s);
+		return refuse(s, bytes, sizeof bytes, SESSION_END_AUTH_OVERLOAD);
+	}
+	if (outcome == AUTH_THROTTLED) {
+		session_count(s, METRIC_auth_throttled, 1);
+		s->why = "throttled";
+	} else {
+		s->why = outcome == AUTH_WRONG ? "wrong" : "repeated";
+	}
+	log_auth_failed(s, outcome);
+	return refuse(s, bytes, sizeof bytes, SESSION_END_AUTH_FAILED);
+}
+
+static void on_verified(void *arg, enum auth_outcome outcome)
+{
+	struct session *s = arg;
+
+	s->handshake->auth = NULL;
+	if (answer_auth(s, outcome) == PROGRESS_NEXT) {
 		session_advance(s);
 	}
 }
@@ -332,7 +362,9 @@ static void note_user(struct session *s, const struct socks5_credentials *creden
 enum progress session_on_auth(struct session *s)
 {
 	struct handshake *h = s->handshake;
+	struct source source = source_of(&s->client);
 	struct socks5_credentials credentials;
+	enum auth_outcome outcome;
 	enum socks5_fault fault;
 	size_t consumed;
 
@@ -345,13 +377,16 @@ enum progress session_on_auth(struct session *s)
 		break;
 	}
 	note_user(s, &credentials);
-	h->auth = auth_start(s->context->helpers, s->context->loop, h->listen->users, &credentials,
-			     on_verified, s);
-	consume(h, consumed);
-	if (!h->auth) {
-		return refuse_auth(s, SESSION_END_AUTH_OVERLOAD);
+	if (!s->user) {
+		session_end(s, SESSION_END_NO_MEMORY);
+		return PROGRESS_WAIT;
 	}
-	return enter_handshake_state(s, SESSION_VERIFY);
+	s->login = h->listen;
+	outcome = auth_start(s->context->auth, &s->context->auth_worker, h->listen->users, &source,
+			     &credentials, on_verified, s, &h->auth);
+	consume(h, consumed);
+	return outcome == AUTH_PENDING ? enter_handshake_state(s, SESSION_VERIFY)
+				       : answer_auth(s, outcome);
 }
 
 /* "name:port", as the log shows it. */

@@ -6,7 +6,6 @@
 #ifndef SOCKSD_SESSION_PRIVATE_H
 #define SOCKSD_SESSION_PRIVATE_H
 
-#include "socksd/auth.h"
 #include "socksd/dial.h"
 #include "socksd/privacy.h"
 #include "socksd/relay.h"
@@ -20,11 +19,10 @@ enum {
 /* What is needed until the relay runs; freed then, so that an idle session is small. */
 struct handshake {
 	const struct listen_config *listen;
-	struct addr listener; /* the configured address that accepted the client */
 	uint8_t in[HANDSHAKE_BYTES];
 	size_t in_len;
 	struct socks5_target target;
-	struct auth *auth;
+	struct auth_check *auth;
 	struct dial *dial;
 	const char *why;
 };
@@ -33,6 +31,7 @@ struct session {
 	/* constant */
 	struct context *context;
 	struct addr client;
+	struct addr listener; /* the configured address that accepted the client */
 	uint64_t accepted_ms;
 	/* live */
 	struct session *next;
@@ -47,6 +46,8 @@ struct session {
 		SESSION_LINGER,
 		SESSION_ENDED,
 	} state;
+	bool half_open;                    /* in context->clients: the request is not complete */
+	const struct listen_config *login; /* whose user it is; NULL: nobody has logged in */
 	struct timer deadline;
 	struct relay relay;                  /* its client side is watched from the start */
 	struct handshake *handshake;         /* NULL from RELAY on */

@@ -203,7 +203,7 @@ BAD_USERS = (
 
 
 def check_bad_users(number, content, line):
-    users = harness.temporary_file(f"users-{number}", content)
+    users = harness.temporary_file(f"users-{number}", content, 0o640)
     config = harness.temporary_file(f"users-{number}.conf", LISTEN_PASSWORD.format(users))
     expect_one_error("socksd", ["-t", "-c", config], f"{users}:{line}")
 

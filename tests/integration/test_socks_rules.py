@@ -245,8 +245,7 @@ def check_guarded(host, port, token):
     expect(proxy.rep(host, port), DENIED, "REP")
     line = proxy.daemon.wait_log(r"session-end .* destination=[^-].*", before).group(0)
     expect(f" why={token} " in line, True, f"that {line!r} says why")
-    status, printed = proxy.explain(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", client=proxy.host,
-                                    listener=proxy.host)
+    status, printed = proxy.explain(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", client=proxy.host)
     expect((status, token in printed), (3, True), f"--explain ({printed!r})")
 
 
@@ -273,6 +272,24 @@ def test_guard():
             ("6to4 of loopback", "2002:7f00:1::", "embedded")):
         yield what, functools.partial(check_guarded, host, port, token)
     yield "our own listener", lambda: check_guarded(lan_proxy().host, lan_proxy().port, "own_listener")
+
+
+def test_wildcard_listener():
+    """A wildcard listener is our own under every address of this host"""
+    port = harness.free_port()
+    options = [f"listen all.address=0.0.0.0:{port}"]
+    daemon = harness.Daemon("socksd", port, options)
+    for address in ("127.0.0.1", "127.3.2.1", lan_address()):
+        try:
+            socks.connect(port, address, port).close()
+            raise AssertionError(f"{address} was reached")
+        except socks.Refused as refused:
+            expect(refused.rep, DENIED, f"REP for {address}")
+        done = subprocess.run([harness.program_path("socksd"), "-o", options[0], "--explain",
+                               f"destination={address}:{port}"], stdout=subprocess.PIPE, timeout=20, check=False)
+        expect((done.returncode, b"own_listener" in done.stdout), (3, True), f"--explain for {address}")
+    socks.connect(port, lan_address(), target(lan_address()).port).close()
+    daemon.stop()
 
 
 def skip(reason):
