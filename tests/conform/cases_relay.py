@@ -7,8 +7,8 @@ import struct
 import threading
 import time
 
-from context import MIB, SUCCEEDED, Flow, blob, request_bytes, transfer
-from engine import Failed, case
+from context import MIB, SUCCEEDED, Flow, blob, request_bytes, stall, transfer
+from engine import case
 
 WIRE = "RFC 1928 6: data may now be passed"
 FIN = "RFC 9293 3.6, RFC 1122 4.2.2.13"
@@ -483,18 +483,6 @@ def reset_by_not_reading(t):
 
 
 # --- readers that do not read ---------------------------------------------------------------------
-
-
-def stall(sender, limit):
-    """Send until nothing is taken for 0.5 s; returns how many bytes went. Failed beyond the limit."""
-    sender.sock.settimeout(0.5)
-    sent, piece = 0, bytes(65536)
-    while sent < limit:
-        try:
-            sent += sender.sock.send(piece)
-        except TimeoutError:
-            return sent
-    raise Failed(f"{limit // MIB} MiB were taken though nobody reads")
 
 
 def unread_case(name, expect, first, second):

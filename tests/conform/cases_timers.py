@@ -3,7 +3,7 @@
 
 import time
 
-from context import EXPIRED, HOST_UNREACHABLE, request_bytes
+from context import EXPIRED, HOST_UNREACHABLE, MIB, request_bytes, stall
 from engine import case
 
 SLACK = 3  # seconds a timer may be late
@@ -140,6 +140,25 @@ def half_close_kept_by_bytes(t, timeout):
         time.sleep(timeout / 6)
     target.fin()
     client.expect_end("FIN")
+
+
+def stalled(name, expect, first, second):
+    @timed(name, "robustness", expect, "stall_timeout")
+    def run(t, timeout):
+        client, target = t.pair()
+        ends = {"client": client, "target": target}
+        stall(ends[first], 64 * MIB)
+        began = time.monotonic()
+        ends[first].expect_end()
+        took = time.monotonic() - began
+        t.true(took <= timeout + SLACK, f"after {took:.1f} s")
+        # What it did not read must not look like all there was.
+        _data, how = ends[second].end()
+        t.equal("the end", how, "RST")
+
+
+stalled("stalled-client", "a client that never reads is given up after the stall time, by RST", "target", "client")
+stalled("stalled-target", "a target that never reads is given up after the stall time, by RST", "client", "target")
 
 
 @timed("connecting", "robustness", "the handshake's time does not count while the target is being connected to",

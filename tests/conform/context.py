@@ -40,6 +40,7 @@ class Server:
     connect_timeout: float = 0
     idle_timeout: float = 0
     half_close_timeout: float = 0
+    stall_timeout: float = 0
 
     @property
     def method(self):
@@ -452,6 +453,18 @@ def address_without_route(error):
 
 
 # --- bulk -----------------------------------------------------------------------------------------
+
+
+def stall(sender, limit):
+    """Send until nothing is taken for 0.5 s; returns how many bytes went. Failed beyond the limit."""
+    sender.sock.settimeout(0.5)
+    sent, piece = 0, bytes(65536)
+    while sent < limit:
+        try:
+            sent += sender.sock.send(piece)
+        except TimeoutError:
+            return sent
+    raise Failed(f"{limit // MIB} MiB were taken though nobody reads")
 
 
 class Flow:
