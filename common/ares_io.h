@@ -122,11 +122,12 @@ typedef void (*ares_io_lookup_fn)(void *arg, enum ares_io_status status,
 				  const struct ares_io_address *addresses, size_t count);
 
 /* Look up A and AAAA (family AF_UNSPEC) or one of them. `name` must be a host name that is no
- * numeric address. No search domains. One address of either family is enough for ARES_IO_OK. A
- * server that answers with an error or not at all is followed by the next one. "localhost" is never
- * asked of a server (RFC 6761 section 6.3): with hosts_file it is a loopback address, without it
- * ends as c-ares sees fit (1.18: ARES_IO_UNREACHABLE). The callback is called exactly once,
- * possibly before this returns; the addresses are valid during the call. */
+ * numeric address; four numbers with dots are one that nobody has, leading zeros or not, and end as
+ * ARES_IO_NO_NAME unasked. No search domains. One address of either family is enough for
+ * ARES_IO_OK. A server that answers with an error or not at all is followed by the next one.
+ * "localhost" is never asked of a server (RFC 6761 section 6.3): with hosts_file it is a loopback
+ * address, without it ends as c-ares sees fit (1.18: ARES_IO_UNREACHABLE). The callback is called
+ * exactly once, possibly before this returns; the addresses are valid during the call. */
 void ares_io_lookup(struct ares_io *io, const char *name, int family, ares_io_lookup_fn fn,
 		    void *arg);
 

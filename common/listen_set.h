@@ -50,7 +50,10 @@ struct listen_set {
 };
 
 /* Make the set hold exactly the wanted sockets; sockets that stay are not touched. 0, or -errno
- * with *reterr_addr the address that could not be bound (then nothing has changed). */
+ * with *reterr_addr the address that could not be bound (then nothing has changed). An update after
+ * the first waits up to 2.5 s for a UDP port that is taken. A change between a wildcard and one of
+ * its addresses needs the user that bound the old socket (SO_REUSEPORT): it fails after privileges
+ * were dropped. */
 int listen_set_update(struct listen_set *set, const struct listen_want *wants, size_t count,
 		      struct addr *reterr_addr);
 

@@ -167,6 +167,17 @@ struct listen_set *service_sockets(struct service *s)
 	return &s->sockets;
 }
 
+/* What the configuration asks for and the kernel will refuse. */
+static void log_missing_capabilities(const struct service_settings *settings)
+{
+	unsigned missing = privileges_missing(settings->capabilities);
+
+	if (missing != 0) {
+		log_event(LOG_LEVEL_WARNING, "capabilities-missing",
+			  KV_TEXT("names", privileges_names(missing)));
+	}
+}
+
 /* --- reload ---------------------------------------------------------------------------------- */
 
 static void log_needs_restart(void *arg, const char *name)
@@ -187,6 +198,7 @@ static void reload(struct service *s)
 	struct ini_error why;
 	struct loaded old = s->loaded;
 	struct loaded new;
+	struct service_settings settings;
 
 	if (load(s->ops, &s->options, &new, &why) < 0) {
 		log_event(LOG_LEVEL_ERROR, "reload-failed", KV_TEXT("error", why.text));
@@ -199,7 +211,9 @@ static void reload(struct service *s)
 	}
 	params_diff_restart(old.params, new.params, log_needs_restart, NULL);
 	s->loaded = new;
-	log_set_level(s->ops->settings(new.config).log_level);
+	settings = s->ops->settings(new.config);
+	log_set_level(settings.log_level);
+	log_missing_capabilities(&settings);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_call(s->workers[i], reload_worker, s);
 	}
@@ -359,15 +373,30 @@ static unsigned count_workers(unsigned configured)
 	return available > WORKERS_MAX ? WORKERS_MAX : (unsigned)available;
 }
 
-static int drop_privileges(const struct service_settings *settings)
+/* What the user that we are now may not read, a reload could not read either: better said now. */
+static void warn_unreadable(const struct service *s)
+{
+	struct ini_error why;
+	struct loaded again;
+
+	if (load(s->ops, &s->options, &again, &why) < 0) {
+		log_event(LOG_LEVEL_WARNING, "reload-would-fail", KV_TEXT("error", why.text));
+	} else {
+		unload(s->ops, &again);
+	}
+}
+
+static int drop_privileges(const struct service *s, const struct service_settings *settings)
 {
 	const char *user;
 
-	switch (privileges_drop(settings->user, settings->default_user, &user)) {
+	switch (privileges_drop(settings->user, settings->default_user, settings->capabilities,
+				&user)) {
 	case PRIVILEGES_NOT_ROOT:
 		return EXIT_OK;
 	case PRIVILEGES_DROPPED:
 		log_event(LOG_LEVEL_INFO, "privileges-dropped", KV_TEXT("user", user));
+		warn_unreadable(s);
 		return EXIT_OK;
 	case PRIVILEGES_KEPT:
 		log_event(LOG_LEVEL_WARNING, "running-as-root", KV_TEXT("user", user));
@@ -434,9 +463,20 @@ static void stop_worker(struct worker *worker, void *arg)
 	}
 }
 
+/* From here on no signal is taken: the main loop may still turn, and a reload needs workers. */
+static void ignore_signals(struct service *s)
+{
+	timer_stop(&s->drain_timer);
+	if (watch_active(&s->signal_watch)) {
+		watch_stop(&s->signal_watch);
+		close(s->signal_watch.fd);
+	}
+}
+
 /* Everything from the end of start_workers() backwards; copes with a half-made service. */
 static void stop_all(struct service *s)
 {
+	ignore_signals(s);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_call(s->workers[i], stop_worker, s);
 	}
@@ -456,11 +496,6 @@ static void stop_all(struct service *s)
 	}
 	free(s->workers);
 	free(s->drained_posts);
-	timer_stop(&s->drain_timer);
-	if (watch_active(&s->signal_watch)) {
-		watch_stop(&s->signal_watch);
-		close(s->signal_watch.fd);
-	}
 	loop_free(s->loop);
 }
 
@@ -493,10 +528,11 @@ static int start_all(struct service *s)
 	}
 	log_sockets(&s->sockets);
 	log_unwanted(&s->sockets);
-	r = drop_privileges(&settings);
+	r = drop_privileges(s, &settings);
 	if (r != EXIT_OK) {
 		return r;
 	}
+	log_missing_capabilities(&settings);
 	s->state = s->ops->state_new(s->loaded.config);
 	if (!s->state) {
 		return fail_start("cannot-start", errno);
@@ -544,12 +580,21 @@ static int run(struct service *s)
 
 int service_main(const struct service_ops *ops, int argc, char **argv)
 {
+	const struct service_command *command = ops->command;
+	const struct options_program program = {
+		.name = ops->name,
+		.summary = ops->summary,
+		.default_config = ops->default_config,
+		.command = command ? command->name : NULL,
+		.command_words = command ? command->words : NULL,
+		.command_help = command ? command->help : NULL,
+	};
 	struct service s = { .ops = ops };
 	struct ini_error error;
 	int exit_code = EXIT_OK;
 
 	log_init();
-	s.options = options_parse(ops->name, ops->summary, ops->default_config, argc, argv);
+	s.options = options_parse(&program, argc, argv);
 	if (s.options.action == OPTIONS_EXIT || s.options.action == OPTIONS_USAGE) {
 		exit_code = s.options.action == OPTIONS_EXIT ? EXIT_OK : EXIT_CONFIG;
 		goto out;
@@ -561,6 +606,8 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 	}
 	if (s.options.action == OPTIONS_PRINT) {
 		params_print(s.loaded.params, stdout);
+	} else if (s.options.action == OPTIONS_COMMAND) {
+		exit_code = command->run(s.loaded.config, s.options.words, s.options.word_count);
 	} else if (s.options.action == OPTIONS_RUN) {
 		exit_code = run(&s);
 	}

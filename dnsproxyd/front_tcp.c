@@ -270,33 +270,6 @@ static void take_message(struct tcp_client *c, const uint8_t *msg, size_t len)
 	}
 }
 
-/* Take the complete messages out of the buffer, as far as more questions are welcome. */
-static void take_messages(struct tcp_client *c)
-{
-	size_t taken = 0;
-
-	while (!c->closed && c->in_len - taken >= LENGTH_BYTES &&
-	       c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0) {
-		const uint8_t *p = c->in + taken;
-		size_t len = (size_t)(p[0] << 8 | p[1]);
-
-		if (len > IN_BYTES) {
-			count(c->front, METRIC_queries_dropped, 1);
-			close_client(c);
-			return;
-		}
-		if (c->in_len - taken - LENGTH_BYTES < len) {
-			break;
-		}
-		take_message(c, p + LENGTH_BYTES, len);
-		taken += LENGTH_BYTES + len;
-	}
-	if (!c->closed && taken > 0) {
-		memmove(c->in, c->in + taken, c->in_len - taken);
-		c->in_len -= taken;
-	}
-}
-
 static void on_idle(struct timer *timer);
 
 static void start_idle_timer(struct tcp_client *c)
@@ -321,13 +294,41 @@ static void on_idle(struct timer *timer)
 	close_client(c);
 }
 
+/* Take the complete messages out of the buffer, as far as more questions are welcome. */
+static void take_messages(struct tcp_client *c)
+{
+	size_t taken = 0;
+
+	while (!c->closed && c->in_len - taken >= LENGTH_BYTES &&
+	       c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0) {
+		const uint8_t *p = c->in + taken;
+		size_t len = (size_t)(p[0] << 8 | p[1]);
+
+		if (len > IN_BYTES) {
+			count(c->front, METRIC_queries_dropped, 1);
+			close_client(c);
+			return;
+		}
+		if (c->in_len - taken - LENGTH_BYTES < len) {
+			break;
+		}
+		take_message(c, p + LENGTH_BYTES, len);
+		taken += LENGTH_BYTES + len;
+	}
+	/* Only whole questions earn more time. */
+	if (!c->closed && taken > 0) {
+		start_idle_timer(c);
+		memmove(c->in, c->in + taken, c->in_len - taken);
+		c->in_len -= taken;
+	}
+}
+
 static void read_some(struct tcp_client *c)
 {
 	ssize_t n = recv(c->watch.fd, c->in + c->in_len, sizeof c->in - c->in_len, 0);
 
 	if (n > 0) {
 		c->in_len += (size_t)n;
-		start_idle_timer(c);
 		take_messages(c);
 	} else if (n == 0) {
 		c->fin_seen = true;

@@ -401,6 +401,24 @@ START_TEST(test_lookup_of_a_name_that_cannot_be)
 }
 END_TEST
 
+START_TEST(test_lookup_of_numbers_is_no_address)
+{
+	static const char *const names[] = { "127.0.0.01", "0177.0.0.1", "127.0.0.1" };
+	struct bench *bench = bench_start(reply_address, (struct ares_io_config){ 0 });
+
+	reply_a = GIVE;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct outcome outcome;
+
+		bench_lookup(bench, &outcome, names[i], AF_INET);
+		ck_assert_uint_eq(bench->answer_count, i + 1);
+		ck_assert_int_eq(outcome.status, ARES_IO_NO_NAME);
+	}
+	ck_assert_uint_eq(bench->servers[0].udp_count, 0);
+	bench_stop(bench);
+}
+END_TEST
+
 START_TEST(test_free_within_a_lookup_callback)
 {
 	struct bench *bench = bench_start(reply_address, (struct ares_io_config){ 0 });
@@ -443,4 +461,5 @@ SUITE_MAIN("ares_io_lookup", test_lookup, test_lookup_with_one_answer_garbled,
 	   test_lookup_asks_an_only_server_once_that_fails, test_lookup_with_no_server_there,
 	   test_lookup_tries_again_after_silence, test_lookup_in_the_hosts_file,
 	   test_localhost_is_never_asked_of_a_server, test_lookup_of_a_name_that_cannot_be,
-	   test_free_within_a_lookup_callback, test_free_with_open_lookups)
+	   test_lookup_of_numbers_is_no_address, test_free_within_a_lookup_callback,
+	   test_free_with_open_lookups)
