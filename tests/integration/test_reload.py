@@ -2,7 +2,6 @@
 """What SIGHUP must not do: a reload in the middle of things."""
 
 import functools
-import os
 import signal
 
 import harness
@@ -13,7 +12,7 @@ from harness import expect
 def users_file():
     path = harness.temporary_path("users")
     harness.output_of(harness.program_path("socksd-passwd"), path, "alice", text_in=b"open sesame\n")
-    os.chmod(path, 0o644)  # the daemon reads it again after it has dropped its privileges
+    harness.let_daemons_read(path)
     return path
 
 
