@@ -2,6 +2,7 @@
 """What SIGHUP must not do: a reload in the middle of things."""
 
 import functools
+import os
 import signal
 
 import harness
@@ -65,7 +66,7 @@ def test_unreadable_after_start():
     if not harness.IS_ROOT or harness.SANITIZED:
         raise harness.Skip("needs root, and a daemon that drops it")
     users = users_file()
-    for mode, warned in ((0o600, True), (0o644, False)):
+    for mode, warned in ((0o600, True), (0o640, False)):
         os.chmod(users, mode)
         daemon = harness.socksd("listen test.auth=password", f"listen test.users={users}")
         expect("reload-would-fail" in daemon.log(), warned, f"the warning with mode {mode:o}")
