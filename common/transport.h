@@ -15,6 +15,7 @@
 #include "common/addr.h"
 #include "common/loop.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,11 @@ struct transport_user {
 	 * holds the header and the question of that message, valid during the call; error is a
 	 * positive errno. */
 	void (*on_failed)(void *user, const uint8_t *query, size_t len, int error);
+	/* What came in the place of an answer to `query`, as above, was dropped: it answers
+	 * something else, or (other_case) the same question but for the case of its letters. The
+	 * wait goes on. Called by datagram transports only; may be NULL. It must not close the
+	 * transport. */
+	void (*on_dropped)(void *user, const uint8_t *query, size_t len, bool other_case);
 	/* The transport is dead (error: positive errno, 0 for an orderly end) and must be closed by
 	 * the user; what was sent and not answered is lost. Never called by a datagram transport.
 	 */
@@ -45,8 +51,8 @@ struct transport_user {
 struct transport_config {
 	struct loop *loop;
 	struct addr server;
-	uint32_t timeout_ms; /* after it an answer is of no use; a stream that is silent so long
-				with queries open is dead */
+	uint32_t timeout_ms; /* after it an answer is of no use; a stream that is silent for three
+				quarters of it (at most 1.5 s) with queries open is dead */
 	uint32_t max_open;   /* messages waiting for an answer; more are refused with -ENOBUFS */
 };
 

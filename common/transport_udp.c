@@ -280,8 +280,12 @@ static bool flight_take_answer(struct flight *flight, size_t len)
 	enum asked_fit fit =
 		flight->in_air ? asked_fit(&flight->asked, udp->inbox, len) : ASKED_OTHER;
 
-	if (fit == ASKED_OTHER) {
+	if (fit == ASKED_OTHER || fit == ASKED_OTHER_CASE) {
 		udp->transport.dropped_count++;
+		if (flight->in_air && udp->user_ops->on_dropped) {
+			udp->user_ops->on_dropped(udp->user, flight->asked.bytes, flight->asked.len,
+						  fit == ASKED_OTHER_CASE);
+		}
 		return false;
 	}
 	if (fit == ASKED_BARE) {

@@ -8,10 +8,6 @@
 
 #include <errno.h>
 
-enum {
-	CACHE_GROUP = 0, /* there is one set of upstream servers */
-};
-
 static void count(struct query_context *c, enum dnsproxyd_metric metric)
 {
 	metrics_add(c->metrics, metric, 1);
@@ -30,9 +26,12 @@ static size_t reply_limit(const struct dnsmsg_query *question, bool is_udp, size
 static void init_key(struct query_context *c, struct query_draft *draft)
 {
 	const struct dnsmsg_query *q = &draft->question;
+	const size_t name_len = q->question_len - 4u; /* type and class follow */
+
+	draft->group = (uint8_t)config_find_group(c->config, q->question, name_len);
 
 	cache_key_init(&draft->key, c->cache, q->question, q->question_len, q->dnssec_ok,
-		       (q->flags & DNSMSG_CD) != 0, CACHE_GROUP);
+		       (q->flags & DNSMSG_CD) != 0, draft->group);
 }
 
 /* From the cache. False on a miss. */
@@ -194,8 +193,8 @@ size_t query_start(struct query *query, struct query_context *c, const struct qu
 	query->done = done;
 	query->draft = *draft;
 	query->is_udp = is_udp;
-	if (full || forward_start(&query->forward, &c->group, &query->draft.question, on_forwarded,
-				  query) < 0) {
+	if (full || forward_start(&query->forward, groups_get(c->groups, draft->group),
+				  &query->draft.question, on_forwarded, query) < 0) {
 		count(c, METRIC_queries_overload);
 		return dnsmsg_error(&draft->question, DNS_RCODE_SERVFAIL, &overload, buf,
 				    reply_limit(&draft->question, is_udp, cap));
