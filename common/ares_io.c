@@ -99,6 +99,8 @@ static enum ares_io_status status_from_errno(int error)
 	case ENOMEM:
 	case EMFILE:
 	case ENFILE:
+	case EAGAIN:        /* of connect(): no port is free */
+	case EADDRNOTAVAIL: /* the same, of TCP */
 		return ARES_IO_REFUSED;
 	default:
 		return ARES_IO_UNREACHABLE;

@@ -7,8 +7,10 @@
  * c-ares 1.18.1 to 1.34 differ in what they do behind one's back; all of it is switched off or
  * hidden here: its own retries on SERVFAIL, configuration files, shared source port, EDNS guessing,
  * cache, re-encoding. The raw bytes of an answer are kept by this module, and c-ares' callback is
- * only a signal: what c-ares sees of an answer to a raw exchange is a header and a question.
- * (From 1.28 on c-ares puts an id of its own on the wire.)
+ * only a signal: what c-ares sees of an answer to a raw exchange is a header and a question. What
+ * is left: from 1.28 on c-ares puts an id of its own on the wire and re-encodes the query,
+ * from 1.32 on timeouts of lookups adapt to the time that answers take (250 ms at least), from 1.33
+ * on a query with OPT gets a COOKIE option.
  *
  * A channel is made when it is first needed. Making one reads no configuration, but c-ares 1.18
  * opens /dev/urandom.

@@ -4,6 +4,7 @@
 #include "common/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -42,6 +43,30 @@ static void close_socket(struct listen_socket *socket, unsigned workers)
 	free(socket->fds);
 }
 
+static struct listen_inherited *find_inherited(struct listen_set *set,
+					       const struct listen_want *want)
+{
+	for (size_t i = 0; i < set->inherited_count; i++) {
+		if (same_want(&set->inherited[i].want, want)) {
+			return &set->inherited[i];
+		}
+	}
+	return NULL;
+}
+
+/* One more descriptor of an inherited socket. 0 or -errno. */
+static int share(struct listen_inherited *inherited, int *ret_fd)
+{
+	int fd = fcntl(inherited->fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0) {
+		return -errno;
+	}
+	inherited->used = true;
+	*ret_fd = fd;
+	return 0;
+}
+
 static int bind_one(struct listen_socket *socket, int *ret_fd)
 {
 	return socket->want.type == SOCK_STREAM ? listener_bind_tcp(&socket->want.addr, ret_fd)
@@ -52,7 +77,8 @@ static int open_socket(struct listen_set *set, const struct listen_want *want,
 		       struct listen_socket *ret_socket)
 {
 	struct listen_socket socket = { .want = *want };
-	int r = listener_probe(&want->addr, want->type);
+	struct listen_inherited *inherited = find_inherited(set, want);
+	int r = inherited ? 0 : listener_probe(&want->addr, want->type);
 
 	if (r < 0) {
 		return r;
@@ -65,7 +91,8 @@ static int open_socket(struct listen_set *set, const struct listen_want *want,
 		socket.fds[i] = -1;
 	}
 	for (unsigned i = 0; i < set->workers && r >= 0; i++) {
-		r = bind_one(&socket, &socket.fds[i]);
+		r = inherited ? share(inherited, &socket.fds[i])
+			      : bind_one(&socket, &socket.fds[i]);
 		socket.late = r == LISTENER_LATE;
 	}
 	if (r < 0) {
@@ -148,6 +175,9 @@ void listen_set_done(struct listen_set *set)
 {
 	for (size_t i = 0; i < set->count; i++) {
 		close_socket(&set->sockets[i], set->workers);
+	}
+	for (size_t i = 0; i < set->inherited_count; i++) {
+		close(set->inherited[i].fd);
 	}
 	free(set->sockets);
 	*set = (struct listen_set){ 0 };

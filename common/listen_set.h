@@ -29,8 +29,22 @@ struct listen_socket {
 	int *fds;                /* one per worker; -1 once taken */
 };
 
+/* A socket that was open when the daemon started, passed by a service manager. All workers share
+ * it. */
+struct listen_inherited {
+	struct listen_want want;
+	int fd; /* owned; kept open for good, because an unprivileged daemon could not bind it again
+		 */
+	bool used; /* some configuration wanted it */
+};
+
+#define LISTEN_INHERITED_MAX 32
+
 struct listen_set {
 	unsigned workers;
+	/* Filled in before the first update; they stand for binding the same address. */
+	struct listen_inherited inherited[LISTEN_INHERITED_MAX];
+	size_t inherited_count;
 	struct listen_socket *sockets;
 	size_t count;
 };

@@ -6,6 +6,8 @@
 #include "common/crypto.h"
 #include "common/options.h"
 #include "common/privileges.h"
+#include "common/systemd.h"
+#include "common/watchdog.h"
 
 #include "build_config.h"
 
@@ -58,6 +60,8 @@ struct service {
 	bool draining;
 	unsigned drained_count;
 	struct drained_post *drained_posts; /* one per worker */
+
+	struct watchdog *watchdog; /* NULL: nobody watches */
 };
 
 /* --- configuration --------------------------------------------------------------------------- */
@@ -143,6 +147,18 @@ static void log_sockets(const struct listen_set *set)
 		log_event(LOG_LEVEL_NOTICE, "listening", KV_ADDR("address", &socket->want.addr),
 			  KV_TEXT("protocol", socket->want.type == SOCK_STREAM ? "tcp" : "udp"),
 			  KV_TEXT("state", socket->late ? "waiting-for-interface" : "ready"));
+	}
+}
+
+/* Sockets that were passed to us for nothing: unit and configuration disagree. */
+static void log_unwanted(const struct listen_set *set)
+{
+	for (size_t i = 0; i < set->inherited_count; i++) {
+		if (!set->inherited[i].used) {
+			log_event(LOG_LEVEL_WARNING, "passed-socket-unused",
+				  KV_ADDR("address", &set->inherited[i].want.addr),
+				  KV_TEXT("why", "no [listen] section has this address"));
+		}
 	}
 }
 
@@ -245,6 +261,7 @@ static void drain(struct service *s)
 	uint64_t timeout_ms = s->ops->settings(s->loaded.config).drain_timeout_ms;
 
 	s->draining = true;
+	systemd_notify("STOPPING=1");
 	log_event(LOG_LEVEL_NOTICE, "draining", KV_UINT("timeout_ms", timeout_ms));
 	timer_start(&s->drain_timer, s->loop, loop_now_ms(s->loop) + timeout_ms, on_drain_timeout);
 	for (unsigned i = 0; i < s->worker_count; i++) {
@@ -284,7 +301,9 @@ static void take_signal(struct service *s, uint32_t signo)
 	switch (signo) {
 	case SIGHUP:
 		if (!s->draining) {
+			systemd_notify_reloading();
 			reload(s);
+			systemd_notify("READY=1");
 		}
 		break;
 	case SIGUSR1:
@@ -446,6 +465,7 @@ static void stop_all(struct service *s)
 		s->ops->state_free(s->state);
 	}
 	listen_set_done(&s->sockets);
+	watchdog_free(s->watchdog);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_free(s->workers[i]);
 	}
@@ -481,10 +501,13 @@ static int start_all(struct service *s)
 		return fail_start("cannot-start", -r);
 	}
 	s->sockets.workers = workers;
+	s->sockets.inherited_count =
+		systemd_take_sockets(s->sockets.inherited, LISTEN_INHERITED_MAX);
 	if (bind_sockets(s, s->loaded.config) < 0) {
 		return EXIT_RUNTIME;
 	}
 	log_sockets(&s->sockets);
+	log_unwanted(&s->sockets);
 	r = drop_privileges(&settings);
 	if (r != EXIT_OK) {
 		return r;
@@ -498,6 +521,11 @@ static int start_all(struct service *s)
 		return fail_start("cannot-start", errno);
 	}
 	r = start_workers(s, workers);
+	if (r == 0 && systemd_watchdog_ms() > 0) {
+		s->watchdog =
+			watchdog_new(s->loop, s->workers, s->worker_count, systemd_watchdog_ms());
+		r = s->watchdog ? 0 : -ENOMEM;
+	}
 	return r < 0 ? fail_start("cannot-start", -r) : EXIT_OK;
 }
 
@@ -514,12 +542,16 @@ static int run(struct service *s)
 	if (exit_code == EXIT_OK) {
 		log_event(LOG_LEVEL_NOTICE, "ready", KV_TEXT("version", PACKAGE_VERSION),
 			  KV_UINT("workers", s->worker_count), KV_INT("pid", getpid()));
+		systemd_notify("READY=1");
 		if (loop_run(s->loop) < 0) {
 			exit_code = fail_start("main-loop-failed", errno);
 		}
-		log_counters(s);
+		if (log_wanted(LOG_LEVEL_NOTICE)) {
+			log_counters(s);
+		}
 		log_event(LOG_LEVEL_NOTICE, "stopped", KV_INT("exit_code", exit_code));
 	}
+	systemd_notify("STOPPING=1");
 	stop_all(s);
 	ares_io_global_done();
 	return exit_code;

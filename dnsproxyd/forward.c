@@ -31,7 +31,6 @@ static void stop(struct forward *f, bool answered)
 {
 	timer_stop(&f->deadline);
 	timer_stop(&f->hedge);
-	task_cancel(&f->task);
 	for (unsigned i = 0; i < f->sends; i++) {
 		exchange_forget(f->tries[i].exchange, answered);
 		f->tries[i].exchange = NULL;
@@ -68,11 +67,6 @@ static void finish_without_answer(struct forward *f)
 static void on_deadline(struct timer *timer)
 {
 	finish_without_answer(container_of(timer, struct forward, deadline));
-}
-
-static void on_task(struct task *task)
-{
-	finish_without_answer(container_of(task, struct forward, task));
 }
 
 /* --- sending --------------------------------------------------------------------------------- */
@@ -252,7 +246,6 @@ static void on_exchange(void *arg, enum upstream_outcome outcome, const uint8_t 
 		break;
 	case UPSTREAM_TIMEOUT:
 	case UPSTREAM_UNREACHABLE:
-	case UPSTREAM_LOOP:
 		break;
 	}
 	f->last = outcome;
@@ -287,15 +280,11 @@ int forward_start(struct forward *f, struct group *group, const struct dnsmsg_qu
 {
 	*f = (struct forward){ .group = group, .query = query, .done = done, .arg = arg };
 	if (group->count == 0) {
-		f->last = UPSTREAM_UNREACHABLE;
-		loop_run_task(group->loop, &f->task, on_task);
-		return 0;
+		return -ENOENT;
 	}
 	if (group_is_asking(group, query)) {
 		count(f, METRIC_loops);
-		f->last = UPSTREAM_LOOP;
-		loop_run_task(group->loop, &f->task, on_task);
-		return 0;
+		return -ELOOP;
 	}
 	if (timer_start(&f->deadline, group->loop, loop_now_ms(group->loop) + FORWARD_DEADLINE_MS,
 			on_deadline) < 0) {

@@ -55,7 +55,6 @@ struct forward {
 	void *arg;
 	struct timer deadline;
 	struct timer hedge; /* when to ask another, though somebody may still answer */
-	struct task task;   /* for what must not be told from within forward_start() */
 	struct forward_try tries[FORWARD_SENDS_MAX];
 	unsigned sends;
 	unsigned open_count; /* of the tries */
@@ -68,8 +67,8 @@ struct forward {
 	enum upstream_outcome last; /* why there is no answer, otherwise */
 };
 
-/* Begin. done is called once, never from within this call, unless cancelled before. 0 or -ENOMEM.
- */
+/* Begin. done is called once, never from within this call, unless cancelled before. 0, -ENOENT when
+ * the group has no server, -ELOOP when the query is one of our own that came back, or -ENOMEM. */
 int forward_start(struct forward *forward, struct group *group, const struct dnsmsg_query *query,
 		  forward_done_fn done, void *arg);
 

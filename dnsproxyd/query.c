@@ -183,20 +183,36 @@ static void on_forwarded(void *arg, enum upstream_outcome outcome, const uint8_t
 	query->done(query, c->message, len);
 }
 
+/* Why an open question could not even be sent. */
+static size_t reply_unsent(struct query_context *c, const struct dnsmsg_query *question, int error,
+			   uint8_t *buf, size_t limit)
+{
+	static const struct dnsmsg_ede overload = { DNS_EDE_OTHER, "too many open queries" };
+	static const struct dnsmsg_ede nobody = { DNS_EDE_NO_REACHABLE_AUTHORITY, "no upstream" };
+	static const struct dnsmsg_ede loop = { DNS_EDE_OTHER, "forwarding loop" };
+	const struct dnsmsg_ede *ede = error == -ENOENT  ? &nobody
+				       : error == -ELOOP ? &loop
+							 : &overload;
+
+	count(c, ede == &overload ? METRIC_queries_overload : METRIC_answers_failed);
+	return dnsmsg_error(question, DNS_RCODE_SERVFAIL, ede, buf, limit);
+}
+
 size_t query_start(struct query *query, struct query_context *c, const struct query_draft *draft,
 		   bool is_udp, query_done_fn done, uint8_t *buf, size_t cap)
 {
-	static const struct dnsmsg_ede overload = { DNS_EDE_OTHER, "too many open queries" };
-	bool full = c->open_count >= c->config->limits->max_outstanding;
+	int r = -EAGAIN;
 
 	query->context = c;
 	query->done = done;
 	query->draft = *draft;
 	query->is_udp = is_udp;
-	if (full || forward_start(&query->forward, groups_get(c->groups, draft->group),
-				  &query->draft.question, on_forwarded, query) < 0) {
-		count(c, METRIC_queries_overload);
-		return dnsmsg_error(&draft->question, DNS_RCODE_SERVFAIL, &overload, buf,
+	if (c->open_count < c->config->limits->max_outstanding) {
+		r = forward_start(&query->forward, groups_get(c->groups, draft->group),
+				  &query->draft.question, on_forwarded, query);
+	}
+	if (r < 0) {
+		return reply_unsent(c, &draft->question, r, buf,
 				    reply_limit(&draft->question, is_udp, cap));
 	}
 	c->open_count++;

@@ -65,8 +65,8 @@ struct query {
 	struct forward forward;
 };
 
-/* Ask upstream. When that cannot even begin (too many are open), the reply is written to buf and
- * its length returned, and the query has ended; otherwise 0. */
+/* Ask upstream. When that cannot even begin (too many are open, no server), the reply is written to
+ * buf and its length returned, and the query has ended; otherwise 0. */
 size_t query_start(struct query *query, struct query_context *context,
 		   const struct query_draft *draft, bool is_udp, query_done_fn done, uint8_t *buf,
 		   size_t cap);

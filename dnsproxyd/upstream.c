@@ -254,7 +254,6 @@ static void note_outcome(struct exchange *e, enum upstream_outcome outcome)
 		health_note_life(&u->health, now_ms(u));
 		break;
 	case UPSTREAM_OVERLOAD:
-	case UPSTREAM_LOOP:
 	case UPSTREAM_CANCELLED:
 		break;
 	}

@@ -32,7 +32,6 @@
 				     work */                                                       \
 	X(NO_EDNS, "no-edns")     /* ask again, it will be without EDNS (RFC 6891 section 7) */    \
 	X(OVERLOAD, "overload")   /* too many queries are open: not the server's fault */          \
-	X(LOOP, "loop")           /* the question is one that we sent ourselves */                 \
 	X(CANCELLED, "cancelled")
 
 #define UPSTREAM_ENUM(name, token) UPSTREAM_##name,

@@ -394,20 +394,31 @@ void session_end_all(struct context *context)
 	}
 }
 
+/* A session that is about to be asked, or was, for what the new section does not want (or the other
+ * way round) ends: neither may it pass without a password, nor is there anything to check one with.
+ */
+static void reconfigure(struct session *s, const struct config *next)
+{
+	struct handshake *h = s->handshake;
+	const struct listen_config *listen = config_find_listen(next, &h->listener);
+	bool settled = s->state == SESSION_GREETING || s->state >= SESSION_DIAL;
+
+	if (!listen || (!settled && listen->params->auth != h->listen->params->auth)) {
+		session_end(s, SESSION_END_SHUTDOWN);
+	} else {
+		h->listen = listen;
+	}
+}
+
 void session_reconfigure_all(struct context *context, const struct config *next)
 {
 	struct session *s = context->sessions;
 
 	while (s) {
 		struct session *after = s->next;
-		const struct listen_config *listen;
 
 		if (s->handshake) {
-			listen = config_find_listen(next, &s->handshake->listener);
-			s->handshake->listen = listen;
-			if (!listen) {
-				session_end(s, SESSION_END_SHUTDOWN);
-			}
+			reconfigure(s, next);
 		}
 		s = after;
 	}

@@ -47,7 +47,8 @@ int session_start(struct context *context, int fd, const struct addr *client,
 void session_end_all(struct context *context);
 
 /* The configuration in context->config is about to be replaced by `next`: sessions still in their
- * handshake go on under the section of the same listening address, or end when there is none. */
+ * handshake go on under the section of the same listening address, or end when there is none, or
+ * one with another `auth` after the method was agreed on. */
 void session_reconfigure_all(struct context *context, const struct config *next);
 
 #endif
