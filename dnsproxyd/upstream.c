@@ -461,7 +461,7 @@ static void choose_defences(struct exchange *e, bool by_stream)
 	struct upstream *u = e->upstream;
 	uint8_t random[DEFENCE_RANDOM_LEN];
 
-	e->for_defence = !by_stream && u->config.endpoint.protocol == ENDPOINT_UDP &&
+	e->for_defence = u->config.endpoint.protocol == ENDPOINT_UDP &&
 			 defence_wants_stream(&u->defence, now_ms(u));
 	e->by_stream = by_stream || e->for_defence || u->config.endpoint.protocol == ENDPOINT_TCP;
 	e->mixed_case = !e->by_stream && u->config.randomize_case &&
