@@ -6,6 +6,7 @@ import contextlib
 import functools
 import math
 import re
+import signal
 import socket
 import struct
 import time
@@ -700,6 +701,44 @@ def test_forward():
         expect(seen, [5, 3, 2], "the messages sent to each, once for each name")
     corp.close()
     lab.close()
+
+
+def test_reload():
+    """SIGHUP changes servers and domains; open questions are answered by the servers they were sent to"""
+    def with_address(address, after=0):
+        return lambda query: query.reply(query.good(address), after=after)
+
+    first, second = ScriptedServer(with_address("192.0.2.1", after=0.5)), ScriptedServer(with_address("192.0.2.2"))
+    port = harness.free_port()
+    listen = f"[listen test]\naddress = 127.0.0.1:{port}\n"
+    plain = listen + f"[upstream default]\nserver = {first.address}\n"
+    split = plain + f"[upstream corp]\nserver = {second.address}\n[forward c]\ndomain = corp.example\nupstream = corp\n"
+    path = harness.temporary_file("reload-upstream.conf", plain)
+    daemon = harness.Daemon("dnsproxyd", port, config=path)
+
+    def reload(content):
+        before = len(daemon.log())
+        harness.temporary_file("reload-upstream.conf", content)
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_log("reloaded", before)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.connect(("127.0.0.1", port))
+        client.send(query_bytes("open.corp.example"))
+        wait_until(lambda: first.of("open.corp.example"), what="query at the first server")
+        reload(split)
+        expect(addresses(Message(client.recv(4096))), ["192.0.2.1"], "the answer to the open question")
+    expect(addresses(ask(daemon, "new.corp.example")), ["192.0.2.2"], "the answer after the reload")
+    expect(addresses(ask(daemon, "open.corp.example")), ["192.0.2.2"], "the answer that was cached from another server")
+    reload(split.replace("[upstream default]", "[upstream default]\nstrategy = race"))
+    expect(addresses(ask(daemon, "new.corp.example")), ["192.0.2.2"], "the answer after another strategy was set")
+    expect(len(second.of("new.corp.example")), 1, "how often the server was asked: the cache was kept")
+    reload(plain)
+    expect(addresses(ask(daemon, "new.corp.example")), ["192.0.2.1"], "the answer when the forward is gone")
+    daemon.stop()
+    first.close()
+    second.close()
 
 
 def check_refused(text, *words):
