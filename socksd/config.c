@@ -185,6 +185,7 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 		ini_fail(reterr, "socksd", 0, "free memory", "cannot allocate memory");
 		return NULL;
 	}
+	config->params = params;
 	config->server = params_section(params, "server");
 	config->log = params_section(params, "log");
 	config->limits = params_section(params, "limits");
@@ -210,6 +211,26 @@ void config_free(struct config *config)
 	rules_done(&config->rules);
 	free(config->egresses);
 	free(config);
+}
+
+void config_each_file(const struct config *config, void (*fn)(const char *path))
+{
+	const struct section *section = NULL;
+
+	for (size_t i = 0; i < config->listen_count; i++) {
+		if (config->listens[i].params->users_file) {
+			fn(config->listens[i].params->users_file);
+		}
+	}
+	while ((section = params_next(config->params, "rule", section)) != NULL) {
+		const struct rule_params *rule = section->values;
+
+		for (size_t i = 0; i < rule->destinations.count; i++) {
+			if (rule->destinations.items[i][0] == '@') {
+				fn(rule->destinations.items[i] + 1);
+			}
+		}
+	}
 }
 
 unsigned config_capabilities(const struct config *config)

@@ -444,16 +444,12 @@ static void state_free(void *state)
 	free(shared);
 }
 
-/* Privileges have been dropped: a users file that only root can read makes every reload fail. */
-static void warn_of_unreadable(const struct config *config)
+/* Privileges have been dropped: a file that only root can read makes every reload fail. */
+static void warn_if_unreadable(const char *path)
 {
-	for (size_t i = 0; i < config->listen_count; i++) {
-		const char *file = config->listens[i].params->users_file;
-
-		if (file && access(file, R_OK) < 0) {
-			log_event(LOG_LEVEL_WARNING, "reload-will-fail", KV_TEXT("file", file),
-				  KV_ERRNO("error", errno));
-		}
+	if (access(path, R_OK) < 0) {
+		log_event(LOG_LEVEL_WARNING, "reload-will-fail", KV_TEXT("file", path),
+			  KV_ERRNO("error", errno));
 	}
 }
 
@@ -475,7 +471,7 @@ static void *state_new(const void *config)
 	}
 	configure_auth(shared->auth, config);
 	shared->open_files = count_open_files();
-	warn_of_unreadable(config);
+	config_each_file(config, warn_if_unreadable);
 	return shared;
 }
 
