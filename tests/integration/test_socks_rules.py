@@ -219,6 +219,7 @@ def test_user():
     users = harness.temporary_path("users")
     for name in ("alice", "bob"):
         harness.output_of(harness.program_path("socksd-passwd"), users, name, text_in=b"open sesame\n")
+    harness.let_daemons_read(users)
     proxy = Proxy(CONDITIONS, listen=f"auth = password\nusers = {users}\n")
     second = target("127.0.0.2").port
     expect(proxy.rep("127.0.0.2", second, "alice", "open sesame"), OK, "alice's REP")
@@ -451,6 +452,7 @@ def check_privacy(log, client, destination, culprit):
     users = harness.temporary_path("privacy-users")
     if not os.path.exists(users):
         harness.output_of(harness.program_path("socksd-passwd"), users, "alice", text_in=b"open sesame\n")
+        harness.let_daemons_read(users)
     proxy = Proxy("", listen=f"auth = password\nusers = {users}\n", log=log)
     expect(proxy.rep("good.example", target().port, "alice", "open sesame"), OK, "REP")
     line = proxy.daemon.wait_log(r"session-end .* end=finished.*").group(0)
