@@ -302,9 +302,9 @@ static void update_session_max(struct server *server)
 	struct rlimit limit = { .rlim_cur = 1024 };
 
 	getrlimit(RLIMIT_NOFILE, &limit);
-	/* Sockets that came or went since then; each listener has a reserve besides; each worker's
-	 * loop has two. */
-	in_use += sockets->workers * (2 * sockets->count + 2);
+	/* Sockets that came or went since then; each listener has a reserve besides; each worker
+	 * has two for its loop and two for its pipe. */
+	in_use += sockets->workers * (2 * sockets->count + 4);
 	in_use -= sockets->workers * server->sockets_at_start;
 	server->session_max = slots_per_worker(limit.rlim_cur, in_use, sockets->workers);
 	update_waiting(server);
