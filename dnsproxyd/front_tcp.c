@@ -36,6 +36,7 @@ struct tcp_client {
 	struct front_tcp *front;
 	struct tcp_client *next;
 	struct tcp_client *prev;
+	struct addr peer;
 	struct watch watch;
 	struct timer idle;
 	bool fin_seen; /* it asks no more; what is open is answered */
@@ -229,6 +230,7 @@ static void on_done(struct query *query, const uint8_t *reply, size_t len)
 static void start_query(struct tcp_client *c, const struct query_draft *draft)
 {
 	struct query_context *context = c->front->context;
+	const struct query_origin origin = { &c->peer, false };
 	struct tcp_query *q = malloc(sizeof *q);
 	size_t len;
 
@@ -242,7 +244,8 @@ static void start_query(struct tcp_client *c, const struct query_draft *draft)
 	c->open.prev->next = q;
 	c->open.prev = q;
 	c->open_count++;
-	len = query_start(&q->query, context, draft, false, on_done, context->message, DNSMSG_MAX);
+	len = query_start(&q->query, context, &origin, draft, on_done, context->message,
+			  DNSMSG_MAX);
 	if (len > 0) {
 		drop_query(q);
 		send_reply(c, context->message, len);
@@ -252,11 +255,12 @@ static void start_query(struct tcp_client *c, const struct query_draft *draft)
 static void take_message(struct tcp_client *c, const uint8_t *msg, size_t len)
 {
 	struct query_context *context = c->front->context;
+	const struct query_origin origin = { &c->peer, false };
 	struct query_draft draft;
 	size_t reply_len;
 
 	count(c->front, METRIC_queries_tcp, 1);
-	switch (query_try(context, msg, len, false, &draft, context->message, DNSMSG_MAX,
+	switch (query_try(context, &origin, msg, len, &draft, context->message, DNSMSG_MAX,
 			  &reply_len)) {
 	case QUERY_DROPPED:
 		close_client(c);
@@ -359,7 +363,7 @@ static void on_client(struct watch *watch, uint32_t events)
 
 /* --- accepting ------------------------------------------------------------------------------- */
 
-static struct tcp_client *new_client(struct front_tcp *f, int fd)
+static struct tcp_client *new_client(struct front_tcp *f, int fd, const struct addr *peer)
 {
 	struct tcp_client *c = calloc(1, sizeof *c);
 
@@ -367,6 +371,7 @@ static struct tcp_client *new_client(struct front_tcp *f, int fd)
 		return NULL;
 	}
 	c->front = f;
+	c->peer = *peer;
 	c->open.next = &c->open;
 	c->open.prev = &c->open;
 	if (watch_start(&c->watch, f->context->loop, fd, LOOP_READ, on_client) < 0) {
@@ -390,7 +395,7 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 
 	if (f->clients && netset_contains(f->clients, peer) &&
 	    f->client_count < f->context->config->limits->max_tcp_clients) {
-		c = new_client(f, fd);
+		c = new_client(f, fd, peer);
 	}
 	if (!c) {
 		close(fd);

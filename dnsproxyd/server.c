@@ -7,10 +7,13 @@
 
 #include "dnsproxyd/cache.h"
 #include "dnsproxyd/config.h"
+#include "dnsproxyd/failures.h"
 #include "dnsproxyd/front_tcp.h"
 #include "dnsproxyd/front_udp.h"
+#include "dnsproxyd/inflight.h"
 #include "dnsproxyd/metrics.h"
 #include "dnsproxyd/query.h"
+#include "dnsproxyd/ratelimit.h"
 #include "dnsproxyd/upstream.h"
 
 #include <errno.h>
@@ -24,6 +27,14 @@ struct group {
 	struct addr servers[CONFIG_SERVERS_MAX];
 	size_t count;
 	uint32_t timeout_ms;
+};
+
+/* What all workers share. */
+struct shared {
+	struct cache *cache;
+	struct inflight *inflight;
+	struct failures *failures;
+	struct ratelimit *ratelimit;
 };
 
 /* One worker's part. */
@@ -142,7 +153,7 @@ static int update_group(struct server *server, const struct config *config)
 		return r;
 	}
 	server->group = new;
-	server->context.group.count = new.count;
+	server->context.fetcher.group.count = new.count;
 	group_done(&old);
 	return 0;
 }
@@ -163,15 +174,41 @@ static void worker_end(struct worker *worker)
 	struct server *server = worker->state;
 
 	ports_done(&server->ports);
+	fetch_cancel_all(&server->context.fetcher);
 	group_done(&server->group);
 	free(server);
 	worker->state = NULL;
+}
+
+static void set_config(struct server *server, const struct config *config)
+{
+	server->context.config = config;
+	server->context.fetcher.config = config;
+}
+
+/* 0 or -ENOMEM. */
+static int init_fetcher(struct server *server, const struct shared *shared)
+{
+	struct worker *worker = server->worker;
+
+	server->context.fetcher = (struct fetcher){
+		.loop = worker->loop,
+		.metrics = worker->metrics,
+		.cache = shared->cache,
+		.inflight = shared->inflight,
+		.failures = shared->failures,
+		.port = inflight_port_new(shared->inflight, worker->loop),
+		.group = { .loop = worker->loop, .upstreams = server->group.upstreams },
+		.message = server->message,
+	};
+	return server->context.fetcher.port ? 0 : -ENOMEM;
 }
 
 static int worker_begin(struct service *service, struct worker *worker, void *state,
 			const void *config)
 {
 	struct server *server = calloc(1, sizeof *server);
+	const struct shared *shared = state;
 	int r;
 
 	if (!server) {
@@ -183,14 +220,15 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	server->context = (struct query_context){
 		.loop = worker->loop,
 		.metrics = worker->metrics,
-		.cache = state,
-		.group = { .loop = worker->loop, .upstreams = server->group.upstreams },
+		.cache = shared->cache,
+		.ratelimit = shared->ratelimit,
 		.message = server->message,
 		.on_idle = on_idle,
 	};
 	ports_init(&server->ports, &ports_ops, server);
-	r = update_group(server, config);
-	server->context.config = config;
+	r = init_fetcher(server, shared);
+	r = r < 0 ? r : update_group(server, config);
+	set_config(server, config);
 	r = r < 0 ? r : update_ports(server);
 	if (r < 0) {
 		worker_end(worker);
@@ -203,7 +241,7 @@ static void worker_reload(struct worker *worker, const void *config)
 	struct server *server = worker->state;
 	int r = update_group(server, config);
 
-	server->context.config = config;
+	set_config(server, config);
 	if (r == 0) {
 		r = update_ports(server);
 	} else {
@@ -261,10 +299,42 @@ static int list_sockets(const void *arg, struct listen_want **ret_wants, size_t 
 	return 0;
 }
 
+static void state_free(void *state)
+{
+	struct shared *shared = state;
+
+	cache_free(shared->cache);
+	inflight_free(shared->inflight);
+	failures_free(shared->failures);
+	ratelimit_free(shared->ratelimit);
+	free(shared);
+}
+
+/* Returns owned, or NULL with errno. */
+static struct shared *shared_new(const struct config *config)
+{
+	struct shared *shared = calloc(1, sizeof *shared);
+	struct crypto_key key;
+
+	if (!shared) {
+		return NULL;
+	}
+	crypto_random(&key, sizeof key);
+	shared->cache = cache_new(config->cache->size_bytes, crypto_siphash, &key);
+	shared->inflight = inflight_new();
+	shared->failures = failures_new();
+	shared->ratelimit = ratelimit_new(crypto_siphash, &key);
+	if (!shared->cache || !shared->inflight || !shared->failures || !shared->ratelimit) {
+		state_free(shared);
+		errno = ENOMEM;
+		return NULL;
+	}
+	return shared;
+}
+
 static void *state_new(const void *arg)
 {
 	const struct config *config = arg;
-	struct crypto_key key;
 
 	if (config->server_count == 0) {
 		log_event(
@@ -275,13 +345,7 @@ static void *state_new(const void *arg)
 	for (size_t i = 0; i < config->server_count; i++) {
 		log_event(LOG_LEVEL_NOTICE, "upstream", KV_ADDR("server", &config->servers[i]));
 	}
-	crypto_random(&key, sizeof key);
-	return cache_new(config->cache->size_bytes, crypto_siphash, &key);
-}
-
-static void state_free(void *state)
-{
-	cache_free(state);
+	return shared_new(config);
 }
 
 static void *config_make(const struct params *params, struct ini_error *reterr)
