@@ -56,7 +56,6 @@ struct front_tcp {
 	struct addr addr;
 	struct listener *listener; /* NULL once stopped */
 	struct tcp_client *first;
-	size_t client_count;
 	struct log_limit log;
 };
 
@@ -105,7 +104,7 @@ static void close_client(struct tcp_client *c)
 	if (c->next) {
 		c->next->prev = c->prev;
 	}
-	f->client_count--;
+	client_counts_remove(f->context->tcp_clients, &c->peer);
 	count(f, METRIC_tcp_now, -1);
 	loop_free_later(f->context->loop, &c->deferred, free_client);
 	if (f->listener) {
@@ -213,7 +212,8 @@ static void flush_out(struct tcp_client *c)
 
 /* --- questions ------------------------------------------------------------------------------- */
 
-static void take_messages(struct tcp_client *c);
+static bool take_messages(struct tcp_client *c);
+static void restart_idle_timer(struct tcp_client *c);
 
 static void on_done(struct query *query, const uint8_t *reply, size_t len)
 {
@@ -222,6 +222,9 @@ static void on_done(struct query *query, const uint8_t *reply, size_t len)
 
 	drop_query(q);
 	send_reply(c, reply, len);
+	if (c->out_len == 0) {
+		restart_idle_timer(c);
+	}
 	/* Questions that were held back may go on. */
 	take_messages(c);
 	settle(c);
@@ -274,8 +277,9 @@ static void take_message(struct tcp_client *c, const uint8_t *msg, size_t len)
 	}
 }
 
-/* Take the complete messages out of the buffer, as far as more questions are welcome. */
-static void take_messages(struct tcp_client *c)
+/* Take the complete messages out of the buffer, as far as more questions are welcome. Whether there
+ * were any. */
+static bool take_messages(struct tcp_client *c)
 {
 	size_t taken = 0;
 
@@ -287,7 +291,7 @@ static void take_messages(struct tcp_client *c)
 		if (len > IN_BYTES) {
 			count(c->front, METRIC_queries_dropped, 1);
 			close_client(c);
-			return;
+			return false;
 		}
 		if (c->in_len - taken - LENGTH_BYTES < len) {
 			break;
@@ -299,6 +303,7 @@ static void take_messages(struct tcp_client *c)
 		memmove(c->in, c->in + taken, c->in_len - taken);
 		c->in_len -= taken;
 	}
+	return taken > 0;
 }
 
 static void on_idle(struct timer *timer);
@@ -325,14 +330,25 @@ static void on_idle(struct timer *timer)
 	close_client(c);
 }
 
+static void restart_idle_timer(struct tcp_client *c)
+{
+	if (!c->closed) {
+		start_idle_timer(c);
+	}
+}
+
 static void read_some(struct tcp_client *c)
 {
 	ssize_t n = recv(c->watch.fd, c->in + c->in_len, sizeof c->in - c->in_len, 0);
 
 	if (n > 0) {
+		bool is_first = c->in_len == 0;
+
 		c->in_len += (size_t)n;
-		start_idle_timer(c);
-		take_messages(c);
+		/* A question that comes byte by byte has to be whole in time. */
+		if (take_messages(c) || is_first) {
+			restart_idle_timer(c);
+		}
 	} else if (n == 0) {
 		c->fin_seen = true;
 	} else if (errno != EAGAIN && errno != EINTR) {
@@ -383,8 +399,17 @@ static struct tcp_client *new_client(struct front_tcp *f, int fd, const struct a
 		c->next->prev = c;
 	}
 	f->first = c;
-	f->client_count++;
 	return c;
+}
+
+/* Count one more connection of this client, if it may have it. */
+static bool has_room(struct front_tcp *f, const struct addr *peer)
+{
+	const struct limits_params *limits = f->context->config->limits;
+	struct client_counts *counts = f->context->tcp_clients;
+
+	return client_counts_total(counts) < limits->max_tcp_clients &&
+	       client_counts_add(counts, peer, limits->max_tcp_per_client);
 }
 
 static void on_accept(void *arg, int fd, const struct addr *peer)
@@ -393,9 +418,11 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 	const int on = 1;
 	struct tcp_client *c = NULL;
 
-	if (f->clients && netset_contains(f->clients, peer) &&
-	    f->client_count < f->context->config->limits->max_tcp_clients) {
+	if (f->clients && netset_contains(f->clients, peer) && has_room(f, peer)) {
 		c = new_client(f, fd, peer);
+		if (!c) {
+			client_counts_remove(f->context->tcp_clients, peer);
+		}
 	}
 	if (!c) {
 		close(fd);

@@ -145,11 +145,11 @@ static bool refuse(struct query_context *c, enum dnsmsg_verdict verdict,
 						     "signed queries are not forwarded" };
 	const struct dnsmsg_ede *ede = &unsupported;
 	unsigned rcode = (unsigned)verdict;
+	enum query_source source = QUERY_FROM_UNSUPPORTED;
 
-	*ret_source = QUERY_FROM_UNSUPPORTED;
 	if (verdict == DNSMSG_FORMERR) {
 		ede = &malformed;
-		*ret_source = QUERY_FROM_MALFORMED;
+		source = QUERY_FROM_MALFORMED;
 	} else if (verdict == DNSMSG_OK && is_meta_type(q->qtype)) {
 		rcode = DNS_RCODE_NOTIMP;
 	} else if (verdict == DNSMSG_OK && q->is_signed) {
@@ -159,6 +159,7 @@ static bool refuse(struct query_context *c, enum dnsmsg_verdict verdict,
 		return false;
 	}
 	count(c, METRIC_queries_malformed);
+	*ret_source = source;
 	*ret_len = dnsmsg_error(q, rcode, ede, buf, limit);
 	return true;
 }

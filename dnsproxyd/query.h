@@ -18,6 +18,7 @@
 #include "common/metrics.h"
 
 #include "dnsproxyd/cache.h"
+#include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
 #include "dnsproxyd/dnsmsg.h"
 #include "dnsproxyd/fetch.h"
@@ -34,8 +35,9 @@ struct query_context {
 	struct ratelimit *ratelimit; /* the same */
 	const struct config *config;
 	struct fetcher fetcher;
-	size_t open_count; /* queries between query_start() and their end */
-	uint8_t *message;  /* room for one message, DNSMSG_MAX bytes, for one call at a time */
+	struct client_counts *tcp_clients; /* connections of this worker */
+	size_t open_count;                 /* queries between query_start() and their end */
+	uint8_t *message; /* room for one message, DNSMSG_MAX bytes, for one call at a time */
 	void (*on_idle)(struct query_context *context); /* the last open query has ended */
 };
 

@@ -6,6 +6,7 @@
 #include "common/ports.h"
 
 #include "dnsproxyd/cache.h"
+#include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
 #include "dnsproxyd/failures.h"
 #include "dnsproxyd/front_tcp.h"
@@ -175,6 +176,7 @@ static void worker_end(struct worker *worker)
 
 	ports_done(&server->ports);
 	fetch_cancel_all(&server->context.fetcher);
+	client_counts_free(server->context.tcp_clients);
 	group_done(&server->group);
 	free(server);
 	worker->state = NULL;
@@ -186,11 +188,14 @@ static void set_config(struct server *server, const struct config *config)
 	server->context.fetcher.config = config;
 }
 
-/* 0 or -ENOMEM. */
-static int init_fetcher(struct server *server, const struct shared *shared)
+/* What the worker's queries need. 0 or -ENOMEM. */
+static int init_context(struct server *server, const struct shared *shared)
 {
 	struct worker *worker = server->worker;
+	struct crypto_key key;
 
+	crypto_random(&key, sizeof key);
+	server->context.tcp_clients = client_counts_new(&key);
 	server->context.fetcher = (struct fetcher){
 		.loop = worker->loop,
 		.metrics = worker->metrics,
@@ -201,7 +206,7 @@ static int init_fetcher(struct server *server, const struct shared *shared)
 		.group = { .loop = worker->loop, .upstreams = server->group.upstreams },
 		.message = server->message,
 	};
-	return server->context.fetcher.port ? 0 : -ENOMEM;
+	return server->context.fetcher.port && server->context.tcp_clients ? 0 : -ENOMEM;
 }
 
 static int worker_begin(struct service *service, struct worker *worker, void *state,
@@ -226,7 +231,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.on_idle = on_idle,
 	};
 	ports_init(&server->ports, &ports_ops, server);
-	r = init_fetcher(server, shared);
+	r = init_context(server, shared);
 	r = r < 0 ? r : update_group(server, config);
 	set_config(server, config);
 	r = r < 0 ? r : update_ports(server);
