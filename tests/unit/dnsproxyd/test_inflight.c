@@ -67,7 +67,7 @@ START_TEST(test_one_leads_and_all_are_told)
 	struct client clients[6] = { { .told = 0 } };
 	struct inflight_port *ports[2];
 	struct inflight_question *question;
-	struct inflight_question *other;
+	struct inflight_question *others[2];
 
 	table = inflight_new();
 	ports[0] = inflight_port_new(table, loops[0]);
@@ -76,9 +76,10 @@ START_TEST(test_one_leads_and_all_are_told)
 	ck_assert_int_eq(join(&clients[1], ports[0], 1, NULL), INFLIGHT_FOLLOWS);
 	ck_assert_int_eq(join(&clients[2], ports[1], 1, NULL), INFLIGHT_FOLLOWS);
 	ck_assert_int_eq(join(&clients[3], ports[1], 1, NULL), INFLIGHT_FOLLOWS);
-	ck_assert_int_eq(join(&clients[4], ports[1], 2, &other), INFLIGHT_LEADS);
-	ck_assert_int_eq(inflight_open(table, &(struct cache_key){ .hash = 5, .len = 1 }, &other),
-			 INFLIGHT_LEADS);
+	ck_assert_int_eq(join(&clients[4], ports[1], 2, &others[0]), INFLIGHT_LEADS);
+	ck_assert_int_eq(
+		inflight_open(table, &(struct cache_key){ .hash = 5, .len = 1 }, &others[1]),
+		INFLIGHT_LEADS);
 	inflight_leave(table, &clients[3].waiter);
 	inflight_finish(table, question, ports[0], text_answer("ok"));
 	ck_assert_uint_eq(clients[0].told, 1);
@@ -99,6 +100,9 @@ START_TEST(test_one_leads_and_all_are_told)
 	ck_assert_uint_eq(clients[5].told, 1);
 	ck_assert_msg(!clients[5].had_answer, "out of memory is told too");
 	inflight_leave(table, &clients[4].waiter);
+	inflight_finish(table, others[0], ports[1], text_answer("late"));
+	inflight_finish(table, others[1], ports[1], text_answer("late"));
+	ck_assert_uint_eq(clients[4].told, 0);
 	inflight_free(table);
 	loop_free(loops[0]);
 	loop_free(loops[1]);
