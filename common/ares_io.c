@@ -99,6 +99,8 @@ static enum ares_io_status status_from_errno(int error)
 	case ENOMEM:
 	case EMFILE:
 	case ENFILE:
+	case EAGAIN:        /* of connect(): no port is free */
+	case EADDRNOTAVAIL: /* the same, of TCP */
 		return ARES_IO_REFUSED;
 	default:
 		return ARES_IO_UNREACHABLE;
@@ -606,6 +608,23 @@ static void lookup_ask_servers(struct lookup *lookup)
 	lookup_ask(lookup, ares, family, lookup_on_answer);
 }
 
+/* c-ares answers names of this form itself, as addresses and leading zeros and all. No such name
+ * exists: top-level domains are no numbers. */
+static bool looks_like_ipv4(const char *name)
+{
+	size_t dots = 0;
+
+	if (name[strspn(name, "0123456789.")] != '\0') {
+		return false;
+	}
+	for (; *name; name++) {
+		if (*name == '.') {
+			dots++;
+		}
+	}
+	return dots == 3;
+}
+
 void ares_io_lookup(struct ares_io *io, const char *name, int family, ares_io_lookup_fn fn,
 		    void *arg)
 {
@@ -613,6 +632,9 @@ void ares_io_lookup(struct ares_io *io, const char *name, int family, ares_io_lo
 	size_t name_len = strlen(name);
 	struct lookup *lookup;
 
+	if (status == ARES_IO_OK && looks_like_ipv4(name)) {
+		status = ARES_IO_NO_NAME;
+	}
 	if (status != ARES_IO_OK) {
 		fn(arg, status, NULL, 0);
 		return;

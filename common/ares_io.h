@@ -7,8 +7,10 @@
  * c-ares 1.18.1 to 1.34 differ in what they do behind one's back; all of it is switched off or
  * hidden here: its own retries on SERVFAIL, configuration files, shared source port, EDNS guessing,
  * cache, re-encoding. The raw bytes of an answer are kept by this module, and c-ares' callback is
- * only a signal: what c-ares sees of an answer to a raw exchange is a header and a question.
- * (From 1.28 on c-ares puts an id of its own on the wire.)
+ * only a signal: what c-ares sees of an answer to a raw exchange is a header and a question. What
+ * is left: from 1.28 on c-ares puts an id of its own on the wire and re-encodes the query,
+ * from 1.32 on timeouts of lookups adapt to the time that answers take (250 ms at least), from 1.33
+ * on a query with OPT gets a COOKIE option.
  *
  * A channel is made when it is first needed. Making one reads no configuration, but c-ares 1.18
  * opens /dev/urandom.
@@ -120,11 +122,12 @@ typedef void (*ares_io_lookup_fn)(void *arg, enum ares_io_status status,
 				  const struct ares_io_address *addresses, size_t count);
 
 /* Look up A and AAAA (family AF_UNSPEC) or one of them. `name` must be a host name that is no
- * numeric address. No search domains. One address of either family is enough for ARES_IO_OK. A
- * server that answers with an error or not at all is followed by the next one. "localhost" is never
- * asked of a server (RFC 6761 section 6.3): with hosts_file it is a loopback address, without it
- * ends as c-ares sees fit (1.18: ARES_IO_UNREACHABLE). The callback is called exactly once,
- * possibly before this returns; the addresses are valid during the call. */
+ * numeric address; four numbers with dots are one that nobody has, leading zeros or not, and end as
+ * ARES_IO_NO_NAME unasked. No search domains. One address of either family is enough for
+ * ARES_IO_OK. A server that answers with an error or not at all is followed by the next one.
+ * "localhost" is never asked of a server (RFC 6761 section 6.3): with hosts_file it is a loopback
+ * address, without it ends as c-ares sees fit (1.18: ARES_IO_UNREACHABLE). The callback is called
+ * exactly once, possibly before this returns; the addresses are valid during the call. */
 void ares_io_lookup(struct ares_io *io, const char *name, int family, ares_io_lookup_fn fn,
 		    void *arg);
 

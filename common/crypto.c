@@ -23,6 +23,9 @@
 
 _Static_assert(crypto_pwhash_STRBYTES == CRYPTO_PASSWORD_HASH_MAX, "text of a hash");
 _Static_assert(crypto_shorthash_KEYBYTES == sizeof((struct crypto_key *)0)->bytes, "SipHash key");
+_Static_assert(crypto_generichash_BYTES_MIN <= 32 && crypto_generichash_KEYBYTES_MIN <= 32 &&
+		       crypto_generichash_KEYBYTES_MAX >= 32,
+	       "BLAKE2b key and result");
 _Static_assert(crypto_shorthash_BYTES == sizeof(uint64_t), "SipHash result");
 
 int crypto_init(void)
@@ -50,6 +53,16 @@ uint64_t crypto_siphash(const struct crypto_key *key, const void *buf, size_t le
 		hash |= (uint64_t)out[i] << (8 * i);
 	}
 	return hash;
+}
+
+struct crypto_digest crypto_digest(const struct crypto_digest *key, const void *buf, size_t len)
+{
+	struct crypto_digest digest;
+
+	/* Fails only for lengths out of its range. */
+	crypto_generichash(digest.bytes, sizeof digest.bytes, buf, len, key->bytes,
+			   sizeof key->bytes);
+	return digest;
 }
 
 bool crypto_equal(const void *a, const void *b, size_t len)

@@ -27,6 +27,14 @@ struct crypto_key {
  * crypto_hash() already.) */
 uint64_t crypto_siphash(const struct crypto_key *key, const void *buf, size_t len);
 
+/* Key and result of crypto_digest(). */
+struct crypto_digest {
+	uint8_t bytes[32];
+};
+
+/* Keyed BLAKE2b of buf: for recognising secrets without keeping them. */
+struct crypto_digest crypto_digest(const struct crypto_digest *key, const void *buf, size_t len);
+
 /* Whether both hold the same bytes; time depends on len only. */
 bool crypto_equal(const void *a, const void *b, size_t len);
 

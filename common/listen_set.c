@@ -4,8 +4,15 @@
 #include "common/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+
+enum {
+	RETRIES = 50,
+	RETRY_MS = 50,
+};
 
 static bool same_want(const struct listen_want *a, const struct listen_want *b)
 {
@@ -42,17 +49,62 @@ static void close_socket(struct listen_socket *socket, unsigned workers)
 	free(socket->fds);
 }
 
+static struct listen_inherited *find_inherited(struct listen_set *set,
+					       const struct listen_want *want)
+{
+	for (size_t i = 0; i < set->inherited_count; i++) {
+		if (same_want(&set->inherited[i].want, want)) {
+			return &set->inherited[i];
+		}
+	}
+	return NULL;
+}
+
+/* One more descriptor of an inherited socket. 0 or -errno. */
+static int share(struct listen_inherited *inherited, int *ret_fd)
+{
+	int fd = fcntl(inherited->fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0) {
+		return -errno;
+	}
+	inherited->used = true;
+	*ret_fd = fd;
+	return 0;
+}
+
 static int bind_one(struct listen_socket *socket, int *ret_fd)
 {
 	return socket->want.type == SOCK_STREAM ? listener_bind_tcp(&socket->want.addr, ret_fd)
 						: listener_bind_udp(&socket->want.addr, ret_fd);
 }
 
+/* Whether the set holds the same port on all addresses and one address is wanted, or the other way
+ * round. SO_REUSEPORT lets both be bound until the one is swept, but a probe would fail. */
+static bool overlaps_held(const struct listen_set *set, const struct listen_want *want)
+{
+	bool wildcard = addr_scope(&want->addr) == ADDR_UNSPECIFIED;
+
+	for (size_t i = 0; i < set->count; i++) {
+		const struct listen_want *held = &set->sockets[i].want;
+
+		if (held->type == want->type &&
+		    held->addr.sa.sa_family == want->addr.sa.sa_family &&
+		    addr_port(&held->addr) == addr_port(&want->addr) &&
+		    (wildcard || addr_scope(&held->addr) == ADDR_UNSPECIFIED)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static int open_socket(struct listen_set *set, const struct listen_want *want,
 		       struct listen_socket *ret_socket)
 {
 	struct listen_socket socket = { .want = *want };
-	int r = listener_probe(&want->addr, want->type);
+	struct listen_inherited *inherited = find_inherited(set, want);
+	bool ours = inherited || overlaps_held(set, want);
+	int r = ours ? 0 : listener_probe(&want->addr, want->type);
 
 	if (r < 0) {
 		return r;
@@ -65,7 +117,8 @@ static int open_socket(struct listen_set *set, const struct listen_want *want,
 		socket.fds[i] = -1;
 	}
 	for (unsigned i = 0; i < set->workers && r >= 0; i++) {
-		r = bind_one(&socket, &socket.fds[i]);
+		r = inherited ? share(inherited, &socket.fds[i])
+			      : bind_one(&socket, &socket.fds[i]);
 		socket.late = r == LISTENER_LATE;
 	}
 	if (r < 0) {
@@ -76,17 +129,35 @@ static int open_socket(struct listen_set *set, const struct listen_want *want,
 	return 0;
 }
 
+/* A UDP port may be the random source port of one of our own queries, for a second or two. Nobody
+ * has workers that ask before the first update. */
+static int open_patiently(struct listen_set *set, const struct listen_want *want, bool first,
+			  struct listen_socket *ret_socket)
+{
+	const struct timespec pause = { .tv_nsec = RETRY_MS * 1000000L };
+	int r = open_socket(set, want, ret_socket);
+
+	for (int i = 0; i < RETRIES && r == -EADDRINUSE && want->type == SOCK_DGRAM && !first;
+	     i++) {
+		nanosleep(&pause, NULL);
+		r = open_socket(set, want, ret_socket);
+	}
+	return r;
+}
+
 /* Append the wanted sockets that the set does not hold. */
 static int add_missing(struct listen_set *set, const struct listen_want *wants, size_t count,
 		       struct addr *reterr_addr)
 {
+	bool first = set->count == 0;
+
 	for (size_t i = 0; i < count; i++) {
 		int r;
 
 		if (is_held(set, &wants[i])) {
 			continue;
 		}
-		r = open_socket(set, &wants[i], &set->sockets[set->count]);
+		r = open_patiently(set, &wants[i], first, &set->sockets[set->count]);
 		if (r < 0) {
 			*reterr_addr = wants[i].addr;
 			return r;
@@ -148,6 +219,9 @@ void listen_set_done(struct listen_set *set)
 {
 	for (size_t i = 0; i < set->count; i++) {
 		close_socket(&set->sockets[i], set->workers);
+	}
+	for (size_t i = 0; i < set->inherited_count; i++) {
+		close(set->inherited[i].fd);
 	}
 	free(set->sockets);
 	*set = (struct listen_set){ 0 };

@@ -29,14 +29,31 @@ struct listen_socket {
 	int *fds;                /* one per worker; -1 once taken */
 };
 
+/* A socket that was open when the daemon started, passed by a service manager. All workers share
+ * it. */
+struct listen_inherited {
+	struct listen_want want;
+	int fd; /* owned; kept open for good, because an unprivileged daemon could not bind it again
+		 */
+	bool used; /* some configuration wanted it */
+};
+
+#define LISTEN_INHERITED_MAX 32
+
 struct listen_set {
 	unsigned workers;
+	/* Filled in before the first update; they stand for binding the same address. */
+	struct listen_inherited inherited[LISTEN_INHERITED_MAX];
+	size_t inherited_count;
 	struct listen_socket *sockets;
 	size_t count;
 };
 
 /* Make the set hold exactly the wanted sockets; sockets that stay are not touched. 0, or -errno
- * with *reterr_addr the address that could not be bound (then nothing has changed). */
+ * with *reterr_addr the address that could not be bound (then nothing has changed). An update after
+ * the first waits up to 2.5 s for a UDP port that is taken. A change between a wildcard and one of
+ * its addresses needs the user that bound the old socket (SO_REUSEPORT): it fails after privileges
+ * were dropped. */
 int listen_set_update(struct listen_set *set, const struct listen_want *wants, size_t count,
 		      struct addr *reterr_addr);
 

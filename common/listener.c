@@ -125,6 +125,30 @@ int listener_local_addr(int fd, struct addr *ret_addr)
 	return 0;
 }
 
+/* Whether some interface has the address: then it can be bound. */
+static bool is_local(const struct addr *a)
+{
+	struct addr any_port = *a;
+	int fd;
+	int r;
+
+	addr_set_port(&any_port, 0);
+	r = open_socket(&any_port, SOCK_DGRAM, false, &fd);
+	if (r >= 0) {
+		close(fd);
+	}
+	return r == 0;
+}
+
+bool listener_reaches(const struct addr *listener, const struct addr *a)
+{
+	if (addr_equal(listener, a)) {
+		return true;
+	}
+	return listener->sa.sa_family == a->sa.sa_family && addr_port(listener) == addr_port(a) &&
+	       addr_scope(listener) == ADDR_UNSPECIFIED && is_local(a);
+}
+
 static int open_reserve(void)
 {
 	return open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -244,6 +268,9 @@ static void on_retry(struct timer *timer)
 {
 	struct listener *l = container_of(timer, struct listener, retry);
 
+	if (l->paused) {
+		return;
+	}
 	if (l->reserve_fd < 0) {
 		l->reserve_fd = open_reserve();
 	}
@@ -251,9 +278,7 @@ static void on_retry(struct timer *timer)
 		l->retries = 0;
 		shed_batch(l);
 	}
-	if (!l->paused) {
-		accept_batch(l);
-	}
+	accept_batch(l);
 }
 
 struct listener *listener_start(struct loop *loop, int fd, const struct listener_ops *ops,
@@ -291,6 +316,8 @@ void listener_resume(struct listener *l)
 {
 	l->paused = false;
 	settle(l);
+	/* The retry does nothing while paused, and is not repeated then. */
+	listener_fd_freed(l);
 }
 
 void listener_fd_freed(struct listener *l)

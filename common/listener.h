@@ -31,6 +31,10 @@ int listener_probe(const struct addr *a, int socket_type);
 /* The address a bound socket really has (after port 0). 0 or -errno. */
 int listener_local_addr(int fd, struct addr *ret_addr);
 
+/* Whether a socket bound to `listener` would get what is sent to `a`: the same address, or the
+ * wildcard of its family and an address that this host has now. */
+bool listener_reaches(const struct addr *listener, const struct addr *a);
+
 enum listener_event {
 	LISTENER_PAUSED, /* out of descriptors or memory; error is the errno */
 	LISTENER_RESUMED,

@@ -206,9 +206,6 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 	char buf[LINE_MAX_BYTES];
 	size_t len;
 
-	if (!log_wanted(level)) {
-		return;
-	}
 	len = format_prefix(buf, sizeof buf, level);
 	len += log_format(buf + len, sizeof buf - len - 1, event, fields, count);
 	buf[len++] = '\n';

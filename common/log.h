@@ -86,7 +86,8 @@ void log_init(void);
 void log_set_level(enum log_level level);
 bool log_wanted(enum log_level level);
 
-/* Write one line; too long a line is cut at 4,095 bytes. errno is preserved. */
+/* Write one line, whatever the level allows: that is log_event()'s question. Too long a line is cut
+ * at 4,095 bytes. errno is preserved. */
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
 	       size_t count);
 

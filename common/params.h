@@ -245,6 +245,12 @@ const struct section *params_next(const struct params *p, const char *name,
 /* "limits" or "listen lan". Returns buf. */
 const char *section_text(const struct section *section, char buf[SECTION_TEXT_MAX]);
 
+/* Whether the key of the field at `field_offset` was set, by the file or by -o. */
+bool params_is_set(const struct section *section, size_t field_offset);
+
+/* Where that key was set, or else its section; "default" and 0 when both are built in. */
+struct param_origin params_origin(const struct section *section, size_t field_offset);
+
 /* Fill *err for a cross-key check, at the place where `field_offset`'s key was set, or else at its
  * section, or else, when both are built in, at "default:0". */
 void params_fail(struct ini_error *err, const struct section *section, size_t field_offset,

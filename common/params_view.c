@@ -60,28 +60,40 @@ const char *params_nearest(const char *word, const char *const *names)
 	return s.best;
 }
 
-/* Where the key with this field was set, or else its section. */
-static struct param_origin field_origin(const struct section *section, size_t field_offset)
+bool params_is_set(const struct section *section, size_t field_offset)
 {
 	for (size_t i = 0; i < section->row->row_count; i++) {
-		if (section->row->rows[i].offset == field_offset && section->origins[i].file) {
-			return section->origins[i];
+		if (section->row->rows[i].offset == field_offset) {
+			return section->origins[i].file != NULL;
 		}
 	}
-	return section->origin;
+	return false;
+}
+
+struct param_origin params_origin(const struct section *section, size_t field_offset)
+{
+	struct param_origin at = section->origin;
+
+	for (size_t i = 0; i < section->row->row_count; i++) {
+		if (section->row->rows[i].offset == field_offset && section->origins[i].file) {
+			at = section->origins[i];
+		}
+	}
+	at.file = at.file ? at.file : PARAM_DEFAULT_FILE;
+	return at;
 }
 
 void params_fail(struct ini_error *err, const struct section *section, size_t field_offset,
 		 const char *expected, const char *format, ...)
 {
-	struct param_origin at = field_origin(section, field_offset);
+	struct param_origin at = params_origin(section, field_offset);
 	char what[sizeof err->text];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(what, sizeof what, format, args);
 	va_end(args);
-	ini_fail(err, at.file ? at.file : PARAM_DEFAULT_FILE, at.line, expected, "%s", what);
+	ini_fail(err, at.file, at.line, expected, "%s", what);
 }
 
 /* --- print --------------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 #include "common/crypto.h"
 #include "common/options.h"
 #include "common/privileges.h"
+#include "common/systemd.h"
+#include "common/watchdog.h"
 
 #include "build_config.h"
 
@@ -58,6 +60,8 @@ struct service {
 	bool draining;
 	unsigned drained_count;
 	struct drained_post *drained_posts; /* one per worker */
+
+	struct watchdog *watchdog; /* NULL: nobody watches */
 };
 
 /* --- configuration --------------------------------------------------------------------------- */
@@ -146,9 +150,32 @@ static void log_sockets(const struct listen_set *set)
 	}
 }
 
+/* Sockets that were passed to us for nothing: unit and configuration disagree. */
+static void log_unwanted(const struct listen_set *set)
+{
+	for (size_t i = 0; i < set->inherited_count; i++) {
+		if (!set->inherited[i].used) {
+			log_event(LOG_LEVEL_WARNING, "passed-socket-unused",
+				  KV_ADDR("address", &set->inherited[i].want.addr),
+				  KV_TEXT("why", "no [listen] section has this address"));
+		}
+	}
+}
+
 struct listen_set *service_sockets(struct service *s)
 {
 	return &s->sockets;
+}
+
+/* What the configuration asks for and the kernel will refuse. */
+static void log_missing_capabilities(const struct service_settings *settings)
+{
+	unsigned missing = privileges_missing(settings->capabilities);
+
+	if (missing != 0) {
+		log_event(LOG_LEVEL_WARNING, "capabilities-missing",
+			  KV_TEXT("names", privileges_names(missing)));
+	}
 }
 
 /* --- reload ---------------------------------------------------------------------------------- */
@@ -171,6 +198,7 @@ static void reload(struct service *s)
 	struct ini_error why;
 	struct loaded old = s->loaded;
 	struct loaded new;
+	struct service_settings settings;
 
 	if (load(s->ops, &s->options, &new, &why) < 0) {
 		log_event(LOG_LEVEL_ERROR, "reload-failed", KV_TEXT("error", why.text));
@@ -183,7 +211,9 @@ static void reload(struct service *s)
 	}
 	params_diff_restart(old.params, new.params, log_needs_restart, NULL);
 	s->loaded = new;
-	log_set_level(s->ops->settings(new.config).log_level);
+	settings = s->ops->settings(new.config);
+	log_set_level(settings.log_level);
+	log_missing_capabilities(&settings);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_call(s->workers[i], reload_worker, s);
 	}
@@ -231,6 +261,7 @@ static void drain(struct service *s)
 	uint64_t timeout_ms = s->ops->settings(s->loaded.config).drain_timeout_ms;
 
 	s->draining = true;
+	systemd_notify("STOPPING=1");
 	log_event(LOG_LEVEL_NOTICE, "draining", KV_UINT("timeout_ms", timeout_ms));
 	timer_start(&s->drain_timer, s->loop, loop_now_ms(s->loop) + timeout_ms, on_drain_timeout);
 	for (unsigned i = 0; i < s->worker_count; i++) {
@@ -270,7 +301,9 @@ static void take_signal(struct service *s, uint32_t signo)
 	switch (signo) {
 	case SIGHUP:
 		if (!s->draining) {
+			systemd_notify_reloading();
 			reload(s);
+			systemd_notify("READY=1");
 		}
 		break;
 	case SIGUSR1:
@@ -340,15 +373,30 @@ static unsigned count_workers(unsigned configured)
 	return available > WORKERS_MAX ? WORKERS_MAX : (unsigned)available;
 }
 
-static int drop_privileges(const struct service_settings *settings)
+/* What the user that we are now may not read, a reload could not read either: better said now. */
+static void warn_unreadable(const struct service *s)
+{
+	struct ini_error why;
+	struct loaded again;
+
+	if (load(s->ops, &s->options, &again, &why) < 0) {
+		log_event(LOG_LEVEL_WARNING, "reload-would-fail", KV_TEXT("error", why.text));
+	} else {
+		unload(s->ops, &again);
+	}
+}
+
+static int drop_privileges(const struct service *s, const struct service_settings *settings)
 {
 	const char *user;
 
-	switch (privileges_drop(settings->user, settings->default_user, &user)) {
+	switch (privileges_drop(settings->user, settings->default_user, settings->capabilities,
+				&user)) {
 	case PRIVILEGES_NOT_ROOT:
 		return EXIT_OK;
 	case PRIVILEGES_DROPPED:
 		log_event(LOG_LEVEL_INFO, "privileges-dropped", KV_TEXT("user", user));
+		warn_unreadable(s);
 		return EXIT_OK;
 	case PRIVILEGES_KEPT:
 		log_event(LOG_LEVEL_WARNING, "running-as-root", KV_TEXT("user", user));
@@ -415,9 +463,20 @@ static void stop_worker(struct worker *worker, void *arg)
 	}
 }
 
+/* From here on no signal is taken: the main loop may still turn, and a reload needs workers. */
+static void ignore_signals(struct service *s)
+{
+	timer_stop(&s->drain_timer);
+	if (watch_active(&s->signal_watch)) {
+		watch_stop(&s->signal_watch);
+		close(s->signal_watch.fd);
+	}
+}
+
 /* Everything from the end of start_workers() backwards; copes with a half-made service. */
 static void stop_all(struct service *s)
 {
+	ignore_signals(s);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_call(s->workers[i], stop_worker, s);
 	}
@@ -431,16 +490,12 @@ static void stop_all(struct service *s)
 		s->ops->state_free(s->state);
 	}
 	listen_set_done(&s->sockets);
+	watchdog_free(s->watchdog);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_free(s->workers[i]);
 	}
 	free(s->workers);
 	free(s->drained_posts);
-	timer_stop(&s->drain_timer);
-	if (watch_active(&s->signal_watch)) {
-		watch_stop(&s->signal_watch);
-		close(s->signal_watch.fd);
-	}
 	loop_free(s->loop);
 }
 
@@ -466,14 +521,18 @@ static int start_all(struct service *s)
 		return fail_start("cannot-start", -r);
 	}
 	s->sockets.workers = workers;
+	s->sockets.inherited_count =
+		systemd_take_sockets(s->sockets.inherited, LISTEN_INHERITED_MAX);
 	if (bind_sockets(s, s->loaded.config) < 0) {
 		return EXIT_RUNTIME;
 	}
 	log_sockets(&s->sockets);
-	r = drop_privileges(&settings);
+	log_unwanted(&s->sockets);
+	r = drop_privileges(s, &settings);
 	if (r != EXIT_OK) {
 		return r;
 	}
+	log_missing_capabilities(&settings);
 	s->state = s->ops->state_new(s->loaded.config);
 	if (!s->state) {
 		return fail_start("cannot-start", errno);
@@ -483,6 +542,11 @@ static int start_all(struct service *s)
 		return fail_start("cannot-start", errno);
 	}
 	r = start_workers(s, workers);
+	if (r == 0 && systemd_watchdog_ms() > 0) {
+		s->watchdog =
+			watchdog_new(s->loop, s->workers, s->worker_count, systemd_watchdog_ms());
+		r = s->watchdog ? 0 : -ENOMEM;
+	}
 	return r < 0 ? fail_start("cannot-start", -r) : EXIT_OK;
 }
 
@@ -499,12 +563,16 @@ static int run(struct service *s)
 	if (exit_code == EXIT_OK) {
 		log_event(LOG_LEVEL_NOTICE, "ready", KV_TEXT("version", PACKAGE_VERSION),
 			  KV_UINT("workers", s->worker_count), KV_INT("pid", getpid()));
+		systemd_notify("READY=1");
 		if (loop_run(s->loop) < 0) {
 			exit_code = fail_start("main-loop-failed", errno);
 		}
-		log_counters(s);
+		if (log_wanted(LOG_LEVEL_NOTICE)) {
+			log_counters(s);
+		}
 		log_event(LOG_LEVEL_NOTICE, "stopped", KV_INT("exit_code", exit_code));
 	}
+	systemd_notify("STOPPING=1");
 	stop_all(s);
 	ares_io_global_done();
 	return exit_code;
@@ -512,12 +580,21 @@ static int run(struct service *s)
 
 int service_main(const struct service_ops *ops, int argc, char **argv)
 {
+	const struct service_command *command = ops->command;
+	const struct options_program program = {
+		.name = ops->name,
+		.summary = ops->summary,
+		.default_config = ops->default_config,
+		.command = command ? command->name : NULL,
+		.command_words = command ? command->words : NULL,
+		.command_help = command ? command->help : NULL,
+	};
 	struct service s = { .ops = ops };
 	struct ini_error error;
 	int exit_code = EXIT_OK;
 
 	log_init();
-	s.options = options_parse(ops->name, ops->summary, ops->default_config, argc, argv);
+	s.options = options_parse(&program, argc, argv);
 	if (s.options.action == OPTIONS_EXIT || s.options.action == OPTIONS_USAGE) {
 		exit_code = s.options.action == OPTIONS_EXIT ? EXIT_OK : EXIT_CONFIG;
 		goto out;
@@ -529,6 +606,8 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 	}
 	if (s.options.action == OPTIONS_PRINT) {
 		params_print(s.loaded.params, stdout);
+	} else if (s.options.action == OPTIONS_COMMAND) {
+		exit_code = command->run(s.loaded.config, s.options.words, s.options.word_count);
 	} else if (s.options.action == OPTIONS_RUN) {
 		exit_code = run(&s);
 	}

@@ -22,10 +22,21 @@
 
 struct service;
 
+/* Something else the daemon's program can do with a configuration: `NAME [-c FILE] --COMMAND
+ * WORD...`. */
+struct service_command {
+	const char *name;  /* of the long option, without dashes */
+	const char *words; /* for --help: what words it takes */
+	const char *help;  /* for --help: what it does */
+	/* Before anything is started; may print. Words are borrowed. Returns the exit code. */
+	int (*run)(const void *config, char *const *words, size_t word_count);
+};
+
 struct service_ops {
-	const char *name;           /* "socksd" */
-	const char *summary;        /* one line for --help */
-	const char *default_config; /* read when it exists and -c is not given */
+	const char *name;                      /* "socksd" */
+	const char *summary;                   /* one line for --help */
+	const char *default_config;            /* read when it exists and -c is not given */
+	const struct service_command *command; /* NULL: none */
 	const struct params_schema *schema;
 	const struct metric_row *metrics;
 	size_t metric_count;
@@ -68,6 +79,7 @@ struct service_settings {
 	const char *default_user;
 	enum log_level log_level;
 	uint64_t drain_timeout_ms;
+	unsigned capabilities; /* that the configuration needs: PRIVILEGES_NET_* bits */
 };
 
 /* Runs the daemon; returns the exit code for main(). */

@@ -47,9 +47,9 @@ struct vsock_set {
 	const struct transport_ops *stream;
 	uint32_t timeout_ms; /* how long an answer is of use */
 	uint32_t max_open;   /* messages waiting for an answer, on one socket */
-	/* Of an answer c-ares gets header and question only, without any error. It would act on the
-	 * rest: ask again without EDNS after FORMERR, over TCP after TC, give up on what it cannot
-	 * parse. */
+	/* Of an answer c-ares gets header and question only, as a SERVFAIL (which it must have been
+	 * told to pass on). It would act on the rest: ask again without EDNS after FORMERR, over
+	 * TCP after TC, give up on what it cannot parse, learn from the time a good answer took. */
 	bool stubs;
 	/* Let c-ares read or write a handle; the other one is VSOCK_NONE. */
 	void (*process)(struct vsock_set *set, int readable, int writable);

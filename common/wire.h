@@ -69,7 +69,7 @@ static inline uint16_t wire_u16(struct wire_reader *r)
 {
 	const uint8_t *p = wire_take(r, 2);
 
-	return p ? (uint16_t)(p[0] << 8 | p[1]) : 0;
+	return (uint16_t)(p ? p[0] << 8 | p[1] : 0);
 }
 
 static inline uint32_t wire_u32(struct wire_reader *r)

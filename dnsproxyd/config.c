@@ -3,6 +3,7 @@
 
 #include "common/ares_io.h"
 #include "common/container.h"
+#include "common/listener.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -109,7 +110,16 @@ static int add_listens(struct config *config, const struct params *params, struc
 /* A server that is one of our own listeners would be asked by ourselves, for ever. */
 static bool is_own_listener(const struct config *config, const struct addr *server)
 {
-	return config_find_listen(config, server) != NULL;
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const struct addr_list *list = &config->listens[i].params->addresses;
+
+		for (size_t k = 0; k < list->count; k++) {
+			if (listener_reaches(&list->items[k], server)) {
+				return true;
+			}
+		}
+	}
+	return false;
 }
 
 static void add_system_servers(struct config *config)

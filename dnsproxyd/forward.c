@@ -55,7 +55,6 @@ static void on_exchange(void *arg, enum upstream_outcome outcome, const uint8_t 
 		     outcome == UPSTREAM_CANCELLED;
 
 	f->exchange = NULL;
-	f->last = outcome;
 	/* With one server, asking it again what it refused would only be refused again. */
 	if (outcome == UPSTREAM_ERROR && f->sends >= f->group->count) {
 		final = true;
@@ -76,6 +75,9 @@ int forward_start(struct forward *f, const struct forward_group *group,
 		  const struct dnsmsg_query *query, forward_done_fn done, void *arg)
 {
 	*f = (struct forward){ .group = group, .query = query, .done = done, .arg = arg };
+	if (group->count == 0) {
+		return -ENOENT;
+	}
 	if (timer_start(&f->deadline, group->loop, loop_now_ms(group->loop) + FORWARD_DEADLINE_MS,
 			on_deadline) < 0) {
 		return -ENOMEM;

@@ -44,11 +44,10 @@ struct forward {
 	struct exchange *exchange; /* the one under way */
 	struct timer deadline;
 	unsigned sends;
-	enum upstream_outcome last;
 };
 
-/* Begin. done is called once, never from within this call, unless cancelled before. 0 or -ENOMEM.
- */
+/* Begin. done is called once, never from within this call, unless cancelled before. 0, -ENOENT when
+ * the group has no server, or -ENOMEM. */
 int forward_start(struct forward *forward, const struct forward_group *group,
 		  const struct dnsmsg_query *query, forward_done_fn done, void *arg);
 

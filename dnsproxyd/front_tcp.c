@@ -212,8 +212,8 @@ static void flush_out(struct tcp_client *c)
 
 /* --- questions ------------------------------------------------------------------------------- */
 
-static bool take_messages(struct tcp_client *c);
-static void restart_idle_timer(struct tcp_client *c);
+static void take_messages(struct tcp_client *c);
+static void start_idle_timer(struct tcp_client *c);
 
 static void on_done(struct query *query, const uint8_t *reply, size_t len)
 {
@@ -222,8 +222,8 @@ static void on_done(struct query *query, const uint8_t *reply, size_t len)
 
 	drop_query(q);
 	send_reply(c, reply, len);
-	if (c->out_len == 0) {
-		restart_idle_timer(c);
+	if (!c->closed && c->out_len == 0) {
+		start_idle_timer(c);
 	}
 	/* Questions that were held back may go on. */
 	take_messages(c);
@@ -277,35 +277,6 @@ static void take_message(struct tcp_client *c, const uint8_t *msg, size_t len)
 	}
 }
 
-/* Take the complete messages out of the buffer, as far as more questions are welcome. Whether there
- * were any. */
-static bool take_messages(struct tcp_client *c)
-{
-	size_t taken = 0;
-
-	while (!c->closed && c->in_len - taken >= LENGTH_BYTES &&
-	       c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0) {
-		const uint8_t *p = c->in + taken;
-		size_t len = (size_t)(p[0] << 8 | p[1]);
-
-		if (len > IN_BYTES) {
-			count(c->front, METRIC_queries_dropped, 1);
-			close_client(c);
-			return false;
-		}
-		if (c->in_len - taken - LENGTH_BYTES < len) {
-			break;
-		}
-		take_message(c, p + LENGTH_BYTES, len);
-		taken += LENGTH_BYTES + len;
-	}
-	if (!c->closed && taken > 0) {
-		memmove(c->in, c->in + taken, c->in_len - taken);
-		c->in_len -= taken;
-	}
-	return taken > 0;
-}
-
 static void on_idle(struct timer *timer);
 
 static void start_idle_timer(struct tcp_client *c)
@@ -330,10 +301,32 @@ static void on_idle(struct timer *timer)
 	close_client(c);
 }
 
-static void restart_idle_timer(struct tcp_client *c)
+/* Take the complete messages out of the buffer, as far as more questions are welcome. */
+static void take_messages(struct tcp_client *c)
 {
-	if (!c->closed) {
+	size_t taken = 0;
+
+	while (!c->closed && c->in_len - taken >= LENGTH_BYTES &&
+	       c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0) {
+		const uint8_t *p = c->in + taken;
+		size_t len = (size_t)(p[0] << 8 | p[1]);
+
+		if (len > IN_BYTES) {
+			count(c->front, METRIC_queries_dropped, 1);
+			close_client(c);
+			return;
+		}
+		if (c->in_len - taken - LENGTH_BYTES < len) {
+			break;
+		}
+		take_message(c, p + LENGTH_BYTES, len);
+		taken += LENGTH_BYTES + len;
+	}
+	/* Only whole questions earn more time. */
+	if (!c->closed && taken > 0) {
 		start_idle_timer(c);
+		memmove(c->in, c->in + taken, c->in_len - taken);
+		c->in_len -= taken;
 	}
 }
 
@@ -342,13 +335,8 @@ static void read_some(struct tcp_client *c)
 	ssize_t n = recv(c->watch.fd, c->in + c->in_len, sizeof c->in - c->in_len, 0);
 
 	if (n > 0) {
-		bool is_first = c->in_len == 0;
-
 		c->in_len += (size_t)n;
-		/* A question that comes byte by byte has to be whole in time. */
-		if (take_messages(c) || is_first) {
-			restart_idle_timer(c);
-		}
+		take_messages(c);
 	} else if (n == 0) {
 		c->fin_seen = true;
 	} else if (errno != EAGAIN && errno != EINTR) {

@@ -24,7 +24,8 @@ enum {
 /* Where a question came from and to; how its reply goes back. */
 struct path {
 	struct addr peer;
-	uint8_t control[CONTROL_BYTES]; /* the packet info as received, or nothing */
+	/* the packet info as received, or nothing */
+	_Alignas(struct cmsghdr) uint8_t control[CONTROL_BYTES];
 	uint8_t control_len;
 };
 

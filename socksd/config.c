@@ -2,7 +2,9 @@
 #include "socksd/config.h"
 
 #include "common/container.h"
+#include "common/privileges.h"
 
+#include "socksd/config_rules.h"
 #include "socksd/users_file.h"
 
 #include <errno.h>
@@ -24,6 +26,12 @@ static const struct param_row limits_rows[] = PARAM_ROWS(LIMITS_PARAMS);
 #define PARAM_STRUCT struct dns_params
 static const struct param_row dns_rows[] = PARAM_ROWS(DNS_PARAMS);
 #undef PARAM_STRUCT
+#define PARAM_STRUCT struct egress_params
+static const struct param_row egress_rows[] = PARAM_ROWS(EGRESS_PARAMS);
+#undef PARAM_STRUCT
+#define PARAM_STRUCT struct rule_params
+static const struct param_row rule_rows[] = PARAM_ROWS(RULE_PARAMS);
+#undef PARAM_STRUCT
 
 static const char *const listen_builtin[] = { "local.address=127.0.0.1:1080, [::1]:1080", NULL };
 
@@ -34,6 +42,10 @@ static const struct section_row sections[] = {
 	SECTION_ROW("dns", struct dns_params, dns_rows, "How names are resolved."),
 	SECTION_ROW_NAMED("listen", struct listen_params, listen_rows, listen_builtin,
 			  "Where clients connect to."),
+	SECTION_ROW_NAMED("egress", struct egress_params, egress_rows, NULL,
+			  "Where connections leave from, when a rule says so."),
+	SECTION_ROW_NAMED("rule", struct rule_params, rule_rows, NULL,
+			  "Who may reach what; the first rule that matches decides."),
 };
 
 const struct params_schema config_schema = { sections, ARRAY_SIZE(sections) };
@@ -51,6 +63,11 @@ static int check_listen(const struct section *section, struct ini_error *reterr)
 	if (p->auth == LISTEN_AUTH_PASSWORD && !p->users_file) {
 		params_fail(reterr, section, offsetof(struct listen_params, auth),
 			    "users = FILE beside it", "auth = password without a users file");
+		return -1;
+	}
+	if (p->users_world_readable && !p->users_file) {
+		params_fail(reterr, section, offsetof(struct listen_params, users_world_readable),
+			    "users = FILE beside it", "users-world-readable without a users file");
 		return -1;
 	}
 	if (p->auth == LISTEN_AUTH_NONE && p->users_file) {
@@ -107,10 +124,15 @@ static int load_users(struct listen_config *listen, const struct section *sectio
 		      struct ini_error *reterr)
 {
 	struct ini_error why;
-	int r = users_file_load(listen->params->users_file, &listen->users, &why);
+	int r = users_file_load(listen->params->users_file, listen->params->users_world_readable,
+				&listen->users, &why);
 
 	if (r == -EINVAL) {
 		*reterr = why;
+	} else if (r == -EPERM) {
+		params_fail(reterr, section, offsetof(struct listen_params, users_file),
+			    "chmod o-rw, or users-world-readable = yes for reading", "%s",
+			    why.text);
 	} else if (r < 0) {
 		params_fail(reterr, section, offsetof(struct listen_params, users_file),
 			    "a users file that can be read", "%s", why.text);
@@ -167,7 +189,9 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 	config->log = params_section(params, "log");
 	config->limits = params_section(params, "limits");
 	config->dns = params_section(params, "dns");
-	if (add_listens(config, params, reterr) < 0) {
+	if (add_listens(config, params, reterr) < 0 ||
+	    config_load_egresses(config, params, reterr) < 0 ||
+	    config_load_rules(config, params, reterr) < 0) {
 		config_free(config);
 		return NULL;
 	}
@@ -183,7 +207,21 @@ void config_free(struct config *config)
 		users_free(config->listens[i].users);
 	}
 	free(config->listens);
+	rules_done(&config->rules);
+	free(config->egresses);
 	free(config);
+}
+
+unsigned config_capabilities(const struct config *config)
+{
+	unsigned capabilities = 0;
+
+	for (size_t i = 0; i < config->egress_count; i++) {
+		capabilities |= config->egresses[i].fwmark != 0 ? PRIVILEGES_NET_ADMIN : 0u;
+		/* Needed before Linux 5.7 only. */
+		capabilities |= config->egresses[i].interface ? PRIVILEGES_NET_RAW : 0u;
+	}
+	return capabilities;
 }
 
 const struct listen_config *config_find_listen(const struct config *config, const struct addr *a)

@@ -8,6 +8,8 @@
 
 #include "common/params.h"
 
+#include "socksd/egress.h"
+#include "socksd/rules.h"
 #include "socksd/users.h"
 
 #define SERVER_PARAMS(P, PC)                                                                       \
@@ -18,9 +20,14 @@
 	  "user.")
 PARAM_DECLARE(server_params, SERVER_PARAMS);
 
-#define LOG_PARAMS(P, PC)                                                     \
-	PC(level, "level", "info", "error|warning|notice|info|debug", RELOAD, \
-	   "What is logged: lines of this level and of the more serious ones.")
+#define LOG_PARAMS(P, PC)                                                                    \
+	PC(level, "level", "info", "error|warning|notice|info|debug", RELOAD,                \
+	   "What is logged: lines of this level and of the more serious ones.")              \
+	PC(clients, "clients", "full", "full|network|none", RELOAD,                          \
+	   "How the log shows clients: address and port, the network (/24, /48), or not. A " \
+	   "client that failed to log in is shown in full unless this is none.")             \
+	PC(destinations, "destinations", "full", "full|none", RELOAD,                        \
+	   "Whether the log shows where clients went.")
 PARAM_DECLARE(log_params, LOG_PARAMS);
 
 #define LISTEN_PARAMS(P, PC)                                                                       \
@@ -29,36 +36,99 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	P(PATH, users_file, "users", NULL, 0, 0, RELOAD,                                           \
 	  "File of user names and password hashes, made with socksd-passwd; needed for auth = "    \
 	  "password.")                                                                             \
+	P(BOOL, users_world_readable, "users-world-readable", "no", 0, 0, RELOAD,                  \
+	  "Says that everybody on this host may read the users file; otherwise one that "          \
+	  "everybody "                                                                             \
+	  "can read is refused.")                                                                  \
 	P(NETS, clients, "clients", "local", 0, 0, RELOAD,                                         \
 	  "Who may connect: local (loopback, private and link-local networks), any, or networks.") \
 	P(BOOL, open_proxy, "open-proxy", "no", 0, 0, RELOAD,                                      \
 	  "Says that auth = none with clients = any is meant: everybody can use this proxy.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 
-#define LIMITS_PARAMS(P, PC)                                                                    \
-	P(COUNT, max_sessions, "max-sessions", "65536", 1, 10000000, RELOAD,                    \
-	  "Sessions at the same time; further connections are closed at once.")                 \
-	P(DURATION, handshake_timeout_ms, "handshake-timeout", "10s", 100, 600000, RELOAD,      \
-	  "From the connection to the complete request, however many bytes come in between.")   \
-	P(DURATION, connect_timeout_ms, "connect-timeout", "15s", 100, 600000, RELOAD,          \
-	  "For finding and reaching the target.")                                               \
-	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,             \
-	  "Sessions in which nothing moves for so long are ended.")                             \
-	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD, \
-	  "The same once one side has finished sending.")                                       \
-	P(DURATION, drain_timeout_ms, "drain-timeout", "30s", 0, 86400000, RELOAD,              \
+#define LIMITS_PARAMS(P, PC)                                                                      \
+	P(COUNT, max_sessions, "max-sessions", "65536", 1, 10000000, RELOAD,                      \
+	  "Sessions at the same time; further connections are closed at once.")                   \
+	P(COUNT, max_sessions_per_client, "max-sessions-per-client", "4096", 1, 10000000, RELOAD, \
+	  "The same from one IPv4 address or IPv6 /64.")                                          \
+	P(COUNT, half_open_start, "half-open-start", "8192", 0, 10000000, RELOAD,                 \
+	  "Connections whose request is not complete from which on new ones are closed at "       \
+	  "random.")                                                                              \
+	P(PERCENT, half_open_rate, "half-open-rate", "30%", 0, 100, RELOAD,                       \
+	  "How many of them at first; the rate rises to 100% at 7/8 of max-half-open.")           \
+	P(COUNT, max_half_open, "max-half-open", "16384", 1, 10000000, RELOAD,                    \
+	  "Connections whose request is not complete; the last eighth is for clients without "    \
+	  "any.")                                                                                 \
+	P(COUNT, login_failures, "login-failures", "16", 1, 1000000, RELOAD,                      \
+	  "Wrong passwords that one client may try in a row before it has to wait.")              \
+	P(DURATION, login_failure_interval_ms, "login-failure-interval", "2s", 1, 86400000,       \
+	  RELOAD, "How long it then waits for each further one.")                                 \
+	P(DURATION, handshake_timeout_ms, "handshake-timeout", "10s", 100, 600000, RELOAD,        \
+	  "From the connection to the complete request, however many bytes come in between.")     \
+	P(DURATION, connect_timeout_ms, "connect-timeout", "15s", 100, 600000, RELOAD,            \
+	  "For finding and reaching the target.")                                                 \
+	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,               \
+	  "Sessions in which nothing moves for so long are ended.")                               \
+	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD,   \
+	  "The same once one side has finished sending.")                                         \
+	P(DURATION, fin_timeout_ms, "fin-timeout", "4m", 100, 2592000000, RELOAD,                 \
+	  "The same as long as nothing has come from the other side since then: most such "       \
+	  "clients are gone.")                                                                    \
+	P(DURATION, stall_timeout_ms, "stall-timeout", "5m", 1000, 86400000, RELOAD,              \
+	  "Sessions with bytes for a side that takes none, or does not answer, for so long are "  \
+	  "ended.")                                                                               \
+	P(DURATION, drain_timeout_ms, "drain-timeout", "30s", 0, 86400000, RELOAD,                \
 	  "How long SIGTERM waits for sessions to end.")
 PARAM_DECLARE(limits_params, LIMITS_PARAMS);
 
-#define DNS_PARAMS(P, PC)                                                                      \
-	P(ADDRS, servers, "server", NULL, 53, 0, RELOAD,                                       \
-	  "Servers that resolve the names in requests; by default those of /etc/resolv.conf.") \
-	PC(family, "family", "any", "any|ipv4|ipv6", RELOAD, "Which addresses of a name to use.")
+#define DNS_PARAMS(P, PC)                                                                         \
+	P(ADDRS, servers, "server", NULL, 53, 0, RELOAD,                                          \
+	  "Servers that resolve the names in requests; by default those of /etc/resolv.conf.")    \
+	PC(family, "family", "any", "any|ipv4|ipv6", RELOAD, "Which addresses of a name to use.") \
+	P(COUNT, cache_names, "cache", "4096", 0, 1000000, RELOAD,                                \
+	  "Names each worker remembers, for as long as their TTL says; 0: none.")
 PARAM_DECLARE(dns_params, DNS_PARAMS);
+
+#define EGRESS_PARAMS(P, PC)                                                                       \
+	P(IPS, addresses, "address", NULL, 0, 0, RELOAD,                                           \
+	  "Addresses to connect from, at most one of each family; a target of another family is "  \
+	  "then unreachable. Without any, the routes decide.")                                     \
+	P(TEXT, interface, "interface", NULL, 0, 0, RELOAD,                                        \
+	  "Interface to connect through, whatever the routes say.")                                \
+	P(COUNT, fwmark, "fwmark", NULL, 1, 4294967295, RELOAD,                                    \
+	  "Mark of the packets, for rules of the routing and the firewall.")                       \
+	P(BOOL, fast_open, "tcp-fast-open", "no", 0, 0, RELOAD,                                    \
+	  "Send the client's first bytes with the SYN (RFC 7413) where the target has agreed to "  \
+	  "it before. Only for targets to which the client speaks first: the reply to the client " \
+	  "then comes before the target has answered.")
+PARAM_DECLARE(egress_params, EGRESS_PARAMS);
+
+#define RULE_PARAMS(P, PC)                                                                    \
+	PC(action, "action", NULL, "allow|deny", RELOAD,                                      \
+	   "What becomes of the requests that meet all conditions of this rule.")             \
+	P(TEXTS, commands, "command", NULL, 0, 0, RELOAD, "Condition: connect, bind, udp.")   \
+	P(NETS, clients, "client", NULL, 0, 0, RELOAD,                                        \
+	  "Condition: the client's address is in one of these networks.")                     \
+	P(TEXTS, users, "user", NULL, 0, 0, RELOAD,                                           \
+	  "Condition: the client has logged in as one of these users.")                       \
+	P(TEXTS, destinations, "destination", NULL, 0, 0, RELOAD,                             \
+	  "Condition: a name, a .suffix (the name itself and all below it), a network or "    \
+	  "address, or @FILE with one of these a line. Names are compared with the request, " \
+	  "networks with each address that would be connected to.")                           \
+	P(TEXTS, ports, "port", NULL, 0, 0, RELOAD,                                           \
+	  "Condition: the destination's port is one of these, or in a range FIRST-LAST.")     \
+	P(TEXT, egress, "egress", NULL, 0, 0, RELOAD,                                         \
+	  "With action = allow: the [egress] from which to connect.")
+PARAM_DECLARE(rule_params, RULE_PARAMS);
 
 enum listen_auth {
 	LISTEN_AUTH_NONE,
 	LISTEN_AUTH_PASSWORD,
+};
+
+enum rule_action {
+	RULE_ACTION_ALLOW,
+	RULE_ACTION_DENY,
 };
 
 enum dns_family {
@@ -81,6 +151,9 @@ struct config {
 	const struct dns_params *dns;
 	struct listen_config *listens;
 	size_t listen_count;
+	struct egress *egresses;
+	size_t egress_count;
+	struct rules rules;
 };
 
 extern const struct params_schema config_schema;
@@ -91,6 +164,9 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 
 /* NULL is fine. */
 void config_free(struct config *config);
+
+/* What root must leave us for the egresses: PRIVILEGES_NET_* bits. */
+unsigned config_capabilities(const struct config *config);
 
 /* The section that has this listening address, or NULL. */
 const struct listen_config *config_find_listen(const struct config *config, const struct addr *a);

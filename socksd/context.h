@@ -6,12 +6,15 @@
 #ifndef SOCKSD_CONTEXT_H
 #define SOCKSD_CONTEXT_H
 
-#include "common/ares_io.h"
-#include "common/helpers.h"
+#include "common/log.h"
 #include "common/loop.h"
 
+#include "socksd/auth.h"
+#include "socksd/clients.h"
 #include "socksd/config.h"
 #include "socksd/metrics.h"
+#include "socksd/pipe.h"
+#include "socksd/resolver.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -22,16 +25,21 @@ struct context {
 	/* constant */
 	struct loop *loop;
 	struct metrics *metrics;
-	struct helpers *helpers;
-	uint8_t *scratch; /* for one read at a time */
+	struct auth *auth; /* shared by the workers */
+	struct auth_worker auth_worker;
+	struct clients *clients; /* shared by the workers; sessions in the list are counted in it */
+	uint8_t *scratch;        /* for one read at a time */
 	size_t scratch_bytes;
+	struct pipe *pipe;
+	struct resolver *resolver;
 	/* current; changes at a reload */
 	const struct config *config;
-	struct ares_io *resolver;
 	struct addr *own; /* addresses this worker listens on */
 	size_t own_count;
+	struct log_limit overload_log;
 	/* the open sessions, newest first */
 	struct session *sessions;
+	struct log_limit egress_log;
 	void (*on_session_end)(struct context *context);
 };
 

@@ -38,6 +38,8 @@ struct dial {
 	uint16_t port;
 	char name[SOCKS5_NAME_MAX + 1];
 	unsigned lookups; /* on their way; they hold the memory */
+	/* The worst that lookups said; it is reported when they found no address to try. */
+	enum ares_io_status lookup_status;
 	bool ended;
 	bool next_is_ipv4; /* whose turn it is */
 	struct candidates ipv6;
@@ -48,6 +50,7 @@ struct dial {
 	bool failed; /* some attempt has: the two below say the most telling result */
 	enum socks5_reply reply;
 	const char *why;
+	/* of a lookup in vain: tells when no address was had */
 	struct deferred deferred;
 };
 
@@ -120,6 +123,9 @@ static void go_on(struct dial *d)
 	}
 	if (d->lookups > 0 || attempts_running(d)) {
 		return;
+	}
+	if (!d->failed) {
+		note_failure(d, SOCKS5_HOST_UNREACHABLE, ares_io_status_text(d->lookup_status));
 	}
 	result = (struct dial_result){ .reply = d->reply, .why = d->why };
 	d->done(d->arg, &result);
@@ -197,25 +203,54 @@ static int open_socket(const struct addr *a)
 	return fd;
 }
 
-/* 0, or a positive errno. */
-static int connect_to(struct attempt *a)
+static void note_errno(struct dial *d, int error)
 {
+	enum socks5_reply reply = socks5_reply_from_errno(error);
+
+	note_failure(d, reply, socks5_reply_name(reply));
+}
+
+/* Make the socket leave by the egress. False after noting why that cannot be: no fault of the
+ * target's, nor of the client's. */
+static bool leave_by(struct dial *d, const struct egress *egress, int fd, int family)
+{
+	int r = egress ? egress_apply(egress, fd, family) : 0;
+
+	if (r == -ENETUNREACH) {
+		note_failure(d, SOCKS5_NETWORK_UNREACHABLE, "no_egress_address");
+	} else if (r < 0) {
+		note_failure(d, SOCKS5_GENERAL_FAILURE, "egress_failed");
+		d->config.egress_failed(d->arg, egress, -r);
+	}
+	return r == 0;
+}
+
+/* Begin to connect. False after noting why that failed at once. */
+static bool connect_to(struct attempt *a, const struct egress *egress)
+{
+	struct dial *d = a->dial;
 	int fd = open_socket(&a->addr);
 	int error;
 
 	if (fd < 0) {
-		return errno;
+		note_errno(d, errno);
+		return false;
+	}
+	if (!leave_by(d, egress, fd, a->addr.sa.sa_family)) {
+		close(fd);
+		return false;
 	}
 	if (connect(fd, &a->addr.sa, addr_len(&a->addr)) < 0 && errno != EINPROGRESS) {
-		error = errno;
+		note_errno(d, errno);
 		close(fd);
-		return error;
+		return false;
 	}
-	error = -watch_start(&a->watch, a->dial->config.loop, fd, RELAY_EVENTS, on_attempt);
+	error = -watch_start(&a->watch, d->config.loop, fd, RELAY_EVENTS, on_attempt);
 	if (error != 0) {
+		note_errno(d, error);
 		close(fd);
 	}
-	return error;
+	return error == 0;
 }
 
 static struct attempt *free_attempt(struct dial *d)
@@ -257,22 +292,19 @@ static void start_next(struct dial *d)
 	struct addr addr;
 
 	while (a && take_candidate(d, &addr)) {
-		int error;
+		const struct egress *egress = NULL;
 
-		if (!d->config.allowed(d->arg, &addr, &why)) {
+		if (!d->config.allowed(d->arg, &addr, &egress, &why)) {
 			note_failure(d, SOCKS5_NOT_ALLOWED, why);
 			continue;
 		}
 		a->dial = d;
 		a->addr = addr;
-		error = connect_to(a);
-		if (error == 0) {
+		if (connect_to(a, egress)) {
 			timer_start(&d->next_timer, d->config.loop,
 				    loop_now_ms(d->config.loop) + STAGGER_MS, on_next_timer);
 			return;
 		}
-		note_failure(d, socks5_reply_from_errno(error),
-			     socks5_reply_name(socks5_reply_from_errno(error)));
 	}
 	if (a) {
 		go_on(d);
@@ -293,8 +325,8 @@ static void add_candidate(struct dial *d, const struct addr *addr)
 }
 
 /* An answer has come, for one family or both. */
-static void on_lookup(void *arg, enum ares_io_status status,
-		      const struct ares_io_address *addresses, size_t count)
+static void on_lookup(void *arg, enum ares_io_status status, const struct addr *addresses,
+		      size_t count)
 {
 	struct dial *d = arg;
 	bool only_ipv4;
@@ -307,11 +339,9 @@ static void on_lookup(void *arg, enum ares_io_status status,
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
-		add_candidate(d, &addresses[i].addr);
+		add_candidate(d, &addresses[i]);
 	}
-	if (status != ARES_IO_OK) {
-		note_failure(d, SOCKS5_HOST_UNREACHABLE, ares_io_status_text(status));
-	}
+	d->lookup_status = status > d->lookup_status ? status : d->lookup_status;
 	only_ipv4 = d->lookups > 0 && d->ipv6.count == 0 && d->ipv4.count > 0;
 	if (attempts_running(d)) {
 		return; /* the timer or a failure gets to the new ones */
@@ -329,10 +359,10 @@ static void look_up(struct dial *d, const char *name)
 	/* Both at once, before any answer: a lookup may be answered from within. */
 	d->lookups = d->config.family == AF_UNSPEC ? 2 : 1;
 	if (d->config.family != AF_INET) {
-		ares_io_lookup(d->config.resolver, name, AF_INET6, on_lookup, d);
+		resolver_lookup(d->config.resolver, name, AF_INET6, on_lookup, d);
 	}
 	if (d->config.family != AF_INET6) {
-		ares_io_lookup(d->config.resolver, name, AF_INET, on_lookup, d);
+		resolver_lookup(d->config.resolver, name, AF_INET, on_lookup, d);
 	}
 }
 

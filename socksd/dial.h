@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Connects to a target: resolves its name without blocking, asks for each address whether it is
- * allowed, and connects by Happy Eyeballs (RFC 8305): IPv6 first, families alternating, the next
- * attempt 250 ms after the last or at once when one fails. Only addresses that were checked are
- * connected to.
+ * Connects to a target: resolves its name without blocking, asks for each address whether and from
+ * where it may be connected to, and connects by Happy Eyeballs (RFC 8305): IPv6 first, families
+ * alternating, the next attempt 250 ms after the last or at once when one fails. Only addresses
+ * that were checked are connected to.
  *
  * Thread: the worker's. There is no timer for the whole: the owner cancels.
  */
@@ -11,9 +11,10 @@
 #define SOCKSD_DIAL_H
 
 #include "common/addr.h"
-#include "common/ares_io.h"
 #include "common/loop.h"
 
+#include "socksd/egress.h"
+#include "socksd/resolver.h"
 #include "socksd/socks5.h"
 
 #include <stdbool.h>
@@ -22,10 +23,15 @@ struct dial;
 
 struct dial_config {
 	struct loop *loop;
-	struct ares_io *resolver;
+	struct resolver *resolver;
 	int family; /* which addresses of a name to use: AF_UNSPEC, AF_INET or AF_INET6 */
-	/* Whether the address may be connected to; if not, *ret_why gets a static token. */
-	bool (*allowed)(void *arg, const struct addr *a, const char **ret_why);
+	/* Whether the address may be connected to; if not, *ret_why gets a static token.
+	 * *ret_egress is NULL at the call; what it is set to is used at once and not kept. */
+	bool (*allowed)(void *arg, const struct addr *a, const struct egress **ret_egress,
+			const char **ret_why);
+	/* The egress cannot be used: `error` is a positive errno. The attempt has failed; others
+	 * are still made. */
+	void (*egress_failed)(void *arg, const struct egress *egress, int error);
 };
 
 struct dial_result {

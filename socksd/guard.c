@@ -59,6 +59,7 @@ static bool wildcard_covers(const struct addr *wildcard, const struct addr *dest
 	return wildcard->sa.sa_family == AF_INET6 || destination->sa.sa_family == AF_INET;
 }
 
+/* Both folded. */
 static bool is_own_listener(const struct guard_context *context, const struct addr *destination)
 {
 	struct addr local = addr_unmap(context->local);
@@ -110,8 +111,8 @@ static enum guard_verdict check_plain(const struct guard_context *context,
 	return is_own_listener(context, destination) ? GUARD_OWN_LISTENER : GUARD_ALLOWED;
 }
 
-/* Whether one of the embeddings applies; :: and ::1 are none. */
-static bool embedded_ipv4(const struct addr *a, struct addr *ret_ipv4)
+/* :: and ::1 are none. */
+bool guard_embedded_ipv4(const struct addr *a, struct addr *ret_ipv4)
 {
 	const uint8_t *ip = a->in6.sin6_addr.s6_addr;
 
@@ -127,13 +128,20 @@ static bool embedded_ipv4(const struct addr *a, struct addr *ret_ipv4)
 	return false;
 }
 
+bool guard_is_own_listener(const struct guard_context *context, const struct addr *destination)
+{
+	struct addr folded = addr_unmap(destination);
+
+	return is_own_listener(context, &folded);
+}
+
 enum guard_verdict guard_check(const struct guard_context *context, const struct addr *destination)
 {
 	struct addr folded = addr_unmap(destination);
 	enum guard_verdict verdict = check_plain(context, &folded);
 	struct addr inner;
 
-	if (verdict == GUARD_ALLOWED && embedded_ipv4(&folded, &inner) &&
+	if (verdict == GUARD_ALLOWED && guard_embedded_ipv4(&folded, &inner) &&
 	    check_plain(context, &inner) != GUARD_ALLOWED) {
 		return GUARD_EMBEDDED;
 	}

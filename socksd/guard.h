@@ -10,6 +10,7 @@
 
 #include "common/addr.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* X(name, "token"): the one word for it in logs, counters and tests. */
@@ -33,7 +34,7 @@ enum guard_verdict {
 /* What the guard has to know about the place a request came from. All borrowed. */
 struct guard_context {
 	const struct addr *client;    /* peer of the control connection */
-	const struct addr *local;     /* our end of it: an address of this host */
+	const struct addr *local;     /* an address of this host; see host.h */
 	const struct addr *listeners; /* what we are bound to, real ports, wildcards as they are */
 	size_t listener_count;
 };
@@ -42,6 +43,13 @@ struct guard_context {
  * listener stands for every loopback address and for `local`: what else this host is called is not
  * known here. */
 enum guard_verdict guard_check(const struct guard_context *context, const struct addr *destination);
+
+/* Whether the destination is one of our own listeners, whatever else it is. */
+bool guard_is_own_listener(const struct guard_context *context, const struct addr *destination);
+
+/* The IPv4 address that a translator or tunnel would turn this IPv6 address into, with its port.
+ * False when it embeds none; a v4-mapped one is no embedding, it is folded. */
+bool guard_embedded_ipv4(const struct addr *a, struct addr *ret_ipv4);
 
 const char *guard_verdict_name(enum guard_verdict verdict);
 

@@ -4,12 +4,26 @@
 #include "common/container.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum {
-	ROUNDS_PER_TURN = 16, /* reads of one direction before others get their turn */
+	/* The turn of one flow, before others get theirs. */
+	TURN_ROUNDS = 16,
+	TURN_BYTES = 1 << 20,
+	/* With less room than this at the receiver a bulk read is not worth its system calls. */
+	ROOM_MIN_BYTES = 1 << 16,
+	/* A bulk read of less than this was not worth it; after so many in a row the flow is small
+	 * again. */
+	POOR_BYTES = 1 << 14,
+	POOR_MAX = 4,
 };
 
 static int other(int side)
@@ -17,17 +31,24 @@ static int other(int side)
 	return 1 - side;
 }
 
+/* --- ends ------------------------------------------------------------------------------------ */
+
 static void end(struct relay *r, enum relay_outcome outcome)
 {
 	if (!r->ending) {
 		r->ending = true;
-		r->on_end(r, outcome);
+		r->ops->on_end(r, outcome);
 	}
 }
 
-static void end_by_reset(struct relay *r, int side)
+/* The connection of `side` broke with this errno. */
+static void end_by_error(struct relay *r, int side, int error)
 {
-	end(r, side == RELAY_CLIENT ? RELAY_CLIENT_RESET : RELAY_TARGET_RESET);
+	if (error == ETIMEDOUT) {
+		end(r, RELAY_STALLED);
+	} else {
+		end(r, side == RELAY_CLIENT ? RELAY_CLIENT_RESET : RELAY_TARGET_RESET);
+	}
 }
 
 static void drop_held(struct relay_flow *flow)
@@ -38,30 +59,37 @@ static void drop_held(struct relay_flow *flow)
 	flow->held_offset = 0;
 }
 
-static int hold(struct relay_flow *flow, const uint8_t *bytes, size_t len)
+/* Memory for len bytes that the receiver has refused, to be filled by the caller. NULL: there is
+ * none. */
+static uint8_t *hold(struct relay_flow *flow, size_t len)
 {
-	uint8_t *held = malloc(len);
+	flow->held = malloc(len);
+	flow->held_len = len;
+	flow->held_offset = 0;
+	return flow->held;
+}
+
+static int hold_copy(struct relay_flow *flow, const uint8_t *bytes, size_t len)
+{
+	uint8_t *held = hold(flow, len);
 
 	if (!held) {
 		return -ENOMEM;
 	}
 	memcpy(held, bytes, len);
-	flow->held = held;
-	flow->held_len = len;
-	flow->held_offset = 0;
 	return 0;
 }
 
 /* The receiver of flow `from` is gone. What it sent before is still in our socket: pass that back
  * first, then the reset. */
-static void receiver_gone(struct relay *r, int from)
+static void receiver_gone(struct relay *r, int from, int error)
 {
 	struct relay_side *receiver = &r->side[other(from)];
 
 	drop_held(&r->flow[from]);
 	r->flow[from].broken = true;
-	if (r->flow[other(from)].ended) {
-		end_by_reset(r, other(from));
+	if (r->flow[other(from)].ended || error == ETIMEDOUT) {
+		end_by_error(r, other(from), error);
 		return;
 	}
 	receiver->readable = true;
@@ -69,7 +97,16 @@ static void receiver_gone(struct relay *r, int from)
 	loop_run_task(r->loop, &r->more, r->more.fn);
 }
 
-/* Send; returns how many bytes were taken, 0 with `writable` cleared when none, -1 when the
+/* --- sending --------------------------------------------------------------------------------- */
+
+static void count_sent(struct relay *r, int from, size_t len)
+{
+	r->flow[from].bytes += len;
+	r->moved_ms = loop_now_ms(r->loop);
+	r->answered = relay_half_closed(r);
+}
+
+/* Send; returns how many bytes were taken, 0 with `writable` cleared when none, or -errno when the
  * receiver is gone. */
 static ssize_t send_some(struct relay *r, int from, const uint8_t *bytes, size_t len)
 {
@@ -80,20 +117,19 @@ static ssize_t send_some(struct relay *r, int from, const uint8_t *bytes, size_t
 		n = send(receiver->watch.fd, bytes, len, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno != EAGAIN) {
-		return -1;
+		return -errno;
 	}
 	if (n < (ssize_t)len) {
 		receiver->writable = false;
 	}
 	if (n > 0) {
-		r->flow[from].bytes += (uint64_t)n;
-		r->moved_ms = loop_now_ms(r->loop);
+		count_sent(r, from, (size_t)n);
 	}
 	return n < 0 ? 0 : n;
 }
 
 /* Send what is held. True when nothing is held any more. */
-static bool flush_held(struct relay *r, int from)
+static bool flush(struct relay *r, int from)
 {
 	struct relay_flow *flow = &r->flow[from];
 	ssize_t n;
@@ -106,7 +142,7 @@ static bool flush_held(struct relay *r, int from)
 	}
 	n = send_some(r, from, flow->held + flow->held_offset, flow->held_len - flow->held_offset);
 	if (n < 0) {
-		receiver_gone(r, from);
+		receiver_gone(r, from, (int)-n);
 		return false;
 	}
 	flow->held_offset += (size_t)n;
@@ -117,19 +153,22 @@ static bool flush_held(struct relay *r, int from)
 	return true;
 }
 
-/* Read into the scratch buffer. > 0: bytes; 0: nothing now (or the end, or the relay is ending). */
-static size_t read_some(struct relay *r, int from)
+/* --- moving ---------------------------------------------------------------------------------- */
+
+/* Read at most len bytes into the scratch buffer. > 0: bytes; 0: nothing now (or the end, or the
+ * relay is ending). */
+static size_t read_some(struct relay *r, int from, size_t len)
 {
 	struct relay_side *sender = &r->side[from];
 	ssize_t n;
 
 	do {
-		n = recv(sender->watch.fd, r->scratch, r->scratch_bytes, 0);
+		n = recv(sender->watch.fd, r->scratch, len, 0);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		/* A short read has emptied the socket; epoll(7) promises an event for what comes
 		 * later. */
-		sender->readable = (size_t)n == r->scratch_bytes || sender->fin_seen;
+		sender->readable = (size_t)n == len || sender->fin_seen;
 		return (size_t)n;
 	}
 	sender->readable = false;
@@ -137,30 +176,179 @@ static size_t read_some(struct relay *r, int from)
 		r->flow[from].ended = true;
 		r->moved_ms = loop_now_ms(r->loop);
 	} else if (errno != EAGAIN) {
-		end_by_reset(r, from);
+		end_by_error(r, from, errno);
 	}
 	return 0;
 }
 
-/* Read once and pass it on. False when there is nothing more to do now. */
-static bool move_some(struct relay *r, int from)
+/* Read at most len bytes and send them. Returns how many were read. */
+static size_t copy(struct relay *r, int from, size_t len)
 {
-	size_t len = read_some(r, from);
-	ssize_t n;
+	size_t got = read_some(r, from, len);
+	ssize_t n = got > 0 ? send_some(r, from, r->scratch, got) : 0;
+
+	if (n < 0) {
+		receiver_gone(r, from, (int)-n);
+	} else if ((size_t)n < got &&
+		   hold_copy(&r->flow[from], r->scratch + n, got - (size_t)n) < 0) {
+		end(r, RELAY_NO_MEMORY);
+	}
+	return got;
+}
+
+/* A small read, which also decides about the end. */
+static void move_small(struct relay *r, int from)
+{
+	struct relay_flow *flow = &r->flow[from];
+	size_t len = r->scratch_bytes < RELAY_SMALL_BYTES ? r->scratch_bytes : RELAY_SMALL_BYTES;
+	bool full = copy(r, from, len) == len;
+
+	if (full) {
+		flow->gear = RELAY_BULK;
+		flow->poor = 0;
+	} else if (flow->gear == RELAY_PROBE) {
+		flow->gear = flow->poor < POOR_MAX ? RELAY_BULK : RELAY_SMALL;
+	}
+}
+
+/* What the receiver's socket has room for; 0 with `writable` cleared when it has to be waited for.
+ */
+static size_t room_at(struct relay_side *receiver)
+{
+	uint32_t memory[SK_MEMINFO_VARS];
+	socklen_t size = sizeof memory;
+	struct pollfd ready = { .fd = receiver->watch.fd, .events = POLLOUT };
+	size_t room = 0;
+
+	if (getsockopt(receiver->watch.fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0) {
+		return RELAY_BULK_BYTES;
+	}
+	if (memory[SK_MEMINFO_SNDBUF] > memory[SK_MEMINFO_WMEM_QUEUED]) {
+		room = memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED];
+	}
+	/* poll() that finds no room has an event sent when there is. */
+	if (room < ROOM_MIN_BYTES && poll(&ready, 1, 0) == 0) {
+		receiver->writable = false;
+		return 0;
+	}
+	return room;
+}
+
+static void note_bulk(struct relay_flow *flow, size_t got)
+{
+	flow->poor = got < POOR_BYTES ? flow->poor + 1 : 0;
+}
+
+/* Whether splice() failed for a reason that lies in itself: not made for such descriptors, or not
+ * allowed to this process. */
+static bool splice_is_unsupported(int error)
+{
+	return error == EINVAL || error == ENOSYS || error == EPERM;
+}
+
+/* Hold the len bytes that are in the pipe. 0 or -errno. */
+static int hold_from_pipe(struct relay_flow *flow, const struct pipe *pipe, size_t len)
+{
+	uint8_t *held = hold(flow, len);
+
+	while (held && len > 0) {
+		ssize_t n = read(pipe->read_fd, held, len);
+
+		if (n <= 0) {
+			return -EIO;
+		}
+		held += n;
+		len -= (size_t)n;
+	}
+	return held ? 0 : -ENOMEM;
+}
+
+/* Send the `len` bytes that are in the pipe. However that goes, the pipe is empty or closed
+ * afterwards. */
+static void send_from_pipe(struct relay *r, int from, size_t len)
+{
+	struct relay_side *receiver = &r->side[other(from)];
+	struct relay_flow *flow = &r->flow[from];
+	int error = 0;
+
+	while (len > 0 && (error == 0 || error == EINTR)) {
+		ssize_t n = splice(r->pipe->read_fd, NULL, receiver->watch.fd, NULL, len,
+				   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+		if (n > 0) {
+			len -= (size_t)n;
+			flow->spliced += (uint64_t)n;
+			count_sent(r, from, (size_t)n);
+			error = 0;
+		} else {
+			error = n < 0 ? errno : EPIPE;
+		}
+	}
+	if (len == 0) {
+		return;
+	}
+	if (error != EAGAIN && !splice_is_unsupported(error)) {
+		pipe_close(r->pipe);
+		receiver_gone(r, from, error);
+		return;
+	}
+	/* It had less room than it said. */
+	receiver->writable = error != EAGAIN;
+	flow->gear = RELAY_SMALL;
+	if (hold_from_pipe(flow, r->pipe, len) < 0) {
+		pipe_close(r->pipe);
+		end(r, RELAY_NO_MEMORY);
+	} else if (error != EAGAIN) {
+		pipe_disable(r->pipe);
+	}
+}
+
+/* Splice at most len bytes. */
+static void move_by_pipe(struct relay *r, int from, size_t len)
+{
+	struct relay_flow *flow = &r->flow[from];
+	ssize_t n = splice(r->side[from].watch.fd, NULL, r->pipe->write_fd, NULL, len,
+			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+	if (n > 0) {
+		note_bulk(flow, (size_t)n);
+		/* A pipe's slots may be too few for the packets: that is not yet little. */
+		flow->gear = (size_t)n < len / 4 ? RELAY_PROBE : RELAY_BULK;
+		send_from_pipe(r, from, (size_t)n);
+		return;
+	}
+	flow->gear = RELAY_PROBE;
+	if (n == 0 || errno == EAGAIN) {
+		note_bulk(flow, 0);
+	} else if (splice_is_unsupported(errno)) {
+		pipe_disable(r->pipe);
+	} else if (errno != EINTR && errno != ENOMEM) {
+		end_by_error(r, from, errno);
+	}
+}
+
+static void move_bulk(struct relay *r, int from)
+{
+	struct relay_flow *flow = &r->flow[from];
+	size_t len = room_at(&r->side[other(from)]);
 
 	if (len == 0) {
-		return r->flow[from].ended;
+		return;
 	}
-	n = send_some(r, from, r->scratch, len);
-	if (n < 0) {
-		receiver_gone(r, from);
-		return false;
+	if (len < ROOM_MIN_BYTES) {
+		move_small(r, from);
+		return;
 	}
-	if ((size_t)n < len && hold(&r->flow[from], r->scratch + n, len - (size_t)n) < 0) {
-		end(r, RELAY_NO_MEMORY);
-		return false;
+	len = len < RELAY_BULK_BYTES ? len : RELAY_BULK_BYTES;
+	if (pipe_ready(r->pipe, loop_now_ms(r->loop))) {
+		move_by_pipe(r, from, len);
+		return;
 	}
-	return true;
+	r->pipeless++;
+	note_bulk(flow, copy(r, from, len < r->scratch_bytes ? len : r->scratch_bytes));
+	if (flow->poor >= POOR_MAX) {
+		flow->gear = RELAY_SMALL;
+	}
 }
 
 /* The FIN of flow `from` has been read and all bytes before it passed on. */
@@ -170,12 +358,14 @@ static void finish(struct relay *r, int from)
 
 	flow->finished = true;
 	if (r->flow[other(from)].broken) {
-		end_by_reset(r, from);
+		end_by_error(r, from, ECONNRESET);
 	} else if (r->flow[other(from)].finished) {
 		/* Both ways are done; closing sends this FIN too. */
 		end(r, RELAY_FINISHED);
 	} else if (shutdown(r->side[other(from)].watch.fd, SHUT_WR) < 0) {
-		receiver_gone(r, from);
+		receiver_gone(r, from, errno);
+	} else {
+		r->ops->on_half_close(r);
 	}
 }
 
@@ -183,22 +373,32 @@ static void finish(struct relay *r, int from)
 static void pump(struct relay *r, int from)
 {
 	struct relay_flow *flow = &r->flow[from];
+	uint64_t bytes_before = flow->bytes;
 
-	for (int round = 0; round < ROUNDS_PER_TURN; round++) {
-		if (r->ending || flow->finished || flow->broken || !flush_held(r, from)) {
+	for (int round = 0; round < TURN_ROUNDS && flow->bytes - bytes_before < TURN_BYTES;
+	     round++) {
+		if (r->ending || flow->finished || flow->broken || !flush(r, from)) {
 			return;
 		}
 		if (flow->ended) {
 			finish(r, from);
 			return;
 		}
-		if (!r->side[from].readable || !r->side[other(from)].writable ||
-		    !move_some(r, from)) {
+		if (!r->side[from].readable || !r->side[other(from)].writable) {
 			return;
 		}
+		if (flow->gear == RELAY_BULK) {
+			move_bulk(r, from);
+		} else {
+			move_small(r, from);
+		}
 	}
-	loop_run_task(r->loop, &r->more, r->more.fn);
+	if (!r->ending) {
+		loop_run_task(r->loop, &r->more, r->more.fn);
+	}
 }
+
+/* --- events ---------------------------------------------------------------------------------- */
 
 static void on_more(struct task *task)
 {
@@ -238,18 +438,29 @@ static void on_target(struct watch *watch, uint32_t events)
 	on_ready(container_of(watch, struct relay, side[RELAY_TARGET].watch), RELAY_TARGET, events);
 }
 
+/* --- the life of a relay --------------------------------------------------------------------- */
+
 int relay_early_data(struct relay *r, const uint8_t *bytes, size_t len)
 {
-	return len > 0 ? hold(&r->flow[RELAY_CLIENT], bytes, len) : 0;
+	return len > 0 ? hold_copy(&r->flow[RELAY_CLIENT], bytes, len) : 0;
 }
 
-void relay_start(struct relay *r, relay_end_fn on_end)
+static void start_side(struct relay_side *side, uint32_t stall_ms, watch_fn on_ready_fn)
 {
-	r->on_end = on_end;
-	r->side[RELAY_CLIENT].watch.on_ready = on_client;
-	r->side[RELAY_TARGET].watch.on_ready = on_target;
-	r->side[RELAY_CLIENT].writable = true;
-	r->side[RELAY_TARGET].writable = true;
+	const unsigned limit_ms = stall_ms;
+
+	side->watch.on_ready = on_ready_fn;
+	side->writable = true;
+	/* The kernel sees what we cannot: whether the peer acknowledges, and whether its window
+	 * opens. It breaks the connection with ETIMEDOUT. */
+	setsockopt(side->watch.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof limit_ms);
+}
+
+void relay_start(struct relay *r, const struct relay_ops *ops)
+{
+	r->ops = ops;
+	start_side(&r->side[RELAY_CLIENT], r->stall_ms, on_client);
+	start_side(&r->side[RELAY_TARGET], r->stall_ms, on_target);
 	r->moved_ms = loop_now_ms(r->loop);
 	r->more.fn = on_more;
 	if (r->flow[RELAY_CLIENT].held || r->side[RELAY_CLIENT].readable ||

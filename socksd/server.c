@@ -1,31 +1,46 @@
 /* SPDX-License-Identifier: ISC */
 #include "socksd/server.h"
 
-#include "common/ares_io.h"
 #include "common/container.h"
 #include "common/listener.h"
 #include "common/ports.h"
 
 #include "socksd/config.h"
 #include "socksd/context.h"
+#include "socksd/explain.h"
+#include "socksd/privacy.h"
+#include "socksd/relay.h"
 #include "socksd/session.h"
+#include "socksd/slots.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
-	SCRATCH_BYTES = 65536,
-	RESOLVERS_MAX = 8,
-	RESOLVER_TIMEOUT_MS = 2000,
-	RESOLVER_TRIES = 2,
+	SCRATCH_BYTES = RELAY_BULK_BYTES, /* memory that is never touched costs nothing */
 };
 
 /* What the workers share. */
 struct shared {
-	atomic_llong session_count;
+	struct clients *clients;
+	struct auth *auth;
+	size_t open_files; /* before there were workers; the listening sockets are among them */
+};
+
+/* How a refused connection is counted and logged, by the verdict of clients.h. */
+static const struct refusal {
+	enum socksd_metric metric;
+	const char *why;
+} refusals[] = {
+	[CLIENTS_MAX_SESSIONS] = { METRIC_refused_limit, "max-sessions" },
+	[CLIENTS_MAX_PER_CLIENT] = { METRIC_refused_per_client, "max-sessions-per-client" },
+	[CLIENTS_FAIR_SHARE] = { METRIC_refused_fair_share, "fair-share" },
+	[CLIENTS_HALF_OPEN] = { METRIC_refused_half_open, "max-half-open" },
+	[CLIENTS_NO_MEMORY] = { METRIC_refused_memory, "memory" },
 };
 
 /* One worker's part. */
@@ -35,11 +50,16 @@ struct server {
 	struct worker *worker;
 	struct shared *shared;
 	struct ports ports;
-	struct addr resolver_servers[RESOLVERS_MAX];
-	size_t resolver_server_count;
+	size_t sockets_at_start;
+	size_t session_count;
+	size_t session_max; /* by descriptors; then accepting waits */
+	bool waiting;       /* for a session to end */
 	bool draining;
 	struct log_limit accept_log;
-	struct log_limit limit_log;
+	struct pipe pipe;
+	struct log_limit waiting_log;
+	struct log_limit client_log;
+	struct log_limit refusal_logs[ARRAY_SIZE(refusals)];
 	uint8_t scratch[SCRATCH_BYTES];
 };
 
@@ -56,27 +76,71 @@ static void log_limited(struct log_limit *limit, struct server *server, const ch
 	uint32_t suppressed;
 
 	if (log_limit_ok(limit, loop_now_ms(server->context.loop), &suppressed)) {
-		log_event(LOG_LEVEL_WARNING, event, KV_TEXT("why", why), KV_IP("client", client),
+		enum privacy_clients level =
+			(enum privacy_clients)server->context.config->log->clients;
+		char text[ADDR_TEXT_MAX];
+
+		log_event(LOG_LEVEL_WARNING, event, KV_TEXT("why", why),
+			  KV_TEXT("client", privacy_client_ip(level, client, text)),
 			  KV_UINT("suppressed", suppressed));
 	}
 }
 
-/* Whether one more session fits; then it is counted. */
-static bool take_session_slot(struct server *server)
+static void refuse(struct server *server, enum clients_verdict verdict, const struct addr *client)
 {
-	long long max = (long long)server->context.config->limits->max_sessions;
+	count(server, refusals[verdict].metric);
+	log_limited(&server->refusal_logs[verdict], server, "refused", refusals[verdict].why,
+		    client);
+}
 
-	if (atomic_fetch_add(&server->shared->session_count, 1) < max) {
-		return true;
+/* Accept nobody as long as there are no descriptors for one more session. */
+static void update_waiting(struct server *server)
+{
+	bool waiting = server->session_count >= server->session_max;
+	uint32_t suppressed;
+
+	if (waiting == server->waiting) {
+		return;
 	}
-	atomic_fetch_sub(&server->shared->session_count, 1);
-	return false;
+	server->waiting = waiting;
+	for (struct port *port = server->ports.first; port; port = port->next) {
+		if (waiting) {
+			listener_pause(port->front);
+		} else {
+			listener_resume(port->front);
+		}
+	}
+	if (!waiting) {
+		return;
+	}
+	count(server, METRIC_accept_waited);
+	if (log_limit_ok(&server->waiting_log, loop_now_ms(server->context.loop), &suppressed)) {
+		log_event(LOG_LEVEL_WARNING, "accept-waiting", KV_TEXT("why", "descriptors"),
+			  KV_UINT("worker", server->worker->index),
+			  KV_UINT("sessions", server->session_count),
+			  KV_UINT("suppressed", suppressed));
+	}
+}
+
+static struct clients_limits clients_limits_of(const struct config *config)
+{
+	return (struct clients_limits){
+		.max_sessions = config->limits->max_sessions,
+		.max_sessions_per_client = config->limits->max_sessions_per_client,
+		.half_open_start = config->limits->half_open_start,
+		.half_open_rate_percent = config->limits->half_open_rate,
+		.max_half_open = config->limits->max_half_open,
+	};
 }
 
 static void on_accept(void *arg, int fd, const struct addr *peer)
 {
 	struct port *port = arg;
 	struct server *server = port->owner;
+	struct clients *clients = server->context.clients;
+	struct clients_limits limits = clients_limits_of(server->context.config);
+	struct source source = source_of(peer);
+	enum clients_verdict verdict;
 	const struct listen_config *listen =
 		config_find_listen(server->context.config, &port->want.addr);
 
@@ -84,20 +148,22 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 	if (!listen || !netset_contains(&listen->params->clients, peer)) {
 		close(fd);
 		count(server, METRIC_refused_client);
-		log_limited(&server->limit_log, server, "refused", "clients", peer);
+		log_limited(&server->client_log, server, "refused", "clients", peer);
 		return;
 	}
-	if (!take_session_slot(server)) {
+	verdict = clients_enter(clients, &limits, &source);
+	if (verdict != CLIENTS_ADMITTED) {
 		close(fd);
-		count(server, METRIC_refused_limit);
-		log_limited(&server->limit_log, server, "refused", "max-sessions", peer);
+		refuse(server, verdict, peer);
 		return;
 	}
+	server->session_count++;
 	if (session_start(&server->context, fd, peer, listen, &port->want.addr) < 0) {
-		atomic_fetch_sub(&server->shared->session_count, 1);
-		count(server, METRIC_refused_memory);
-		log_limited(&server->limit_log, server, "refused", "memory", peer);
+		server->session_count--;
+		clients_leave(clients, &source, true);
+		refuse(server, CLIENTS_NO_MEMORY, peer);
 	}
+	update_waiting(server);
 }
 
 static void on_listener_event(void *arg, enum listener_event event, int error)
@@ -129,8 +195,12 @@ static void *open_port(struct port *port, int fd)
 	static const struct listener_ops ops = { .on_accept = on_accept,
 						 .on_event = on_listener_event };
 	const struct server *server = port->owner;
+	struct listener *listener = listener_start(server->context.loop, fd, &ops, port);
 
-	return listener_start(server->context.loop, fd, &ops, port);
+	if (listener && server->waiting) {
+		listener_pause(listener);
+	}
+	return listener;
 }
 
 static void close_port(struct port *port)
@@ -144,7 +214,8 @@ static void on_session_end(struct context *context)
 {
 	struct server *server = container_of(context, struct server, context);
 
-	atomic_fetch_sub(&server->shared->session_count, 1);
+	server->session_count--;
+	update_waiting(server);
 	for (struct port *port = server->ports.first; port; port = port->next) {
 		listener_fd_freed(port->front);
 	}
@@ -185,72 +256,74 @@ static int update_ports(struct server *server)
 	return r < 0 ? r : r_own;
 }
 
-/* --- the resolver ---------------------------------------------------------------------------- */
+/* --- splicing -------------------------------------------------------------------------------- */
 
-/* The servers to resolve names with: those configured, or the system's. */
-static size_t list_resolver_servers(const struct config *config, struct addr servers[RESOLVERS_MAX])
+/* The first worker says so when the kernel allows smaller pipes than wanted. */
+static void prepare_pipe(struct server *server, unsigned workers)
 {
-	size_t count_servers = 0;
+	struct pipe_limits limits;
+	size_t bytes;
 
-	while (count_servers < config->dns->servers.count && count_servers < RESOLVERS_MAX) {
-		servers[count_servers] = config->dns->servers.items[count_servers];
-		count_servers++;
+	pipe_limits_read(&limits);
+	bytes = pipe_size_for(&limits, workers);
+	pipe_init(&server->pipe, bytes);
+	if (bytes < PIPE_BYTES_MAX && server->worker->index == 0) {
+		log_event(LOG_LEVEL_NOTICE, "pipe-limited", KV_UINT("pipe_bytes", bytes),
+			  KV_UINT("wanted_bytes", PIPE_BYTES_MAX), KV_UINT("workers", workers),
+			  KV_UINT("pipe_max_size", limits.pipe_bytes),
+			  KV_UINT("pipe_user_bytes_soft", limits.user_bytes));
 	}
-	if (count_servers == 0) {
-		count_servers = ares_io_system_servers("/etc/resolv.conf", servers, RESOLVERS_MAX);
-	}
-	if (count_servers == 0) {
-		/* As resolv.conf(5) has it for an empty file. */
-		addr_parse("127.0.0.1", 53, &servers[0]);
-		count_servers = 1;
-	}
-	return count_servers;
 }
 
-static bool same_servers(const struct server *server, const struct addr *servers,
-			 size_t count_servers)
-{
-	if (count_servers != server->resolver_server_count) {
-		return false;
-	}
-	for (size_t i = 0; i < count_servers; i++) {
-		if (!addr_equal(&servers[i], &server->resolver_servers[i])) {
-			return false;
-		}
-	}
-	return true;
-}
+/* --- descriptors ----------------------------------------------------------------------------- */
 
-/* Make the resolver one that asks the right servers; lookups that the old one has open fail. 0 or
- * -errno. */
-static int update_resolver(struct server *server, const struct config *config)
+/* How many files the process has open, 0 when that cannot be found out. */
+static size_t count_open_files(void)
 {
-	struct addr servers[RESOLVERS_MAX];
-	struct ares_io_config ares = {
-		.loop = server->context.loop,
-		.servers = servers,
-		.server_count = list_resolver_servers(config, servers),
-		.timeout_ms = RESOLVER_TIMEOUT_MS,
-		.tries = RESOLVER_TRIES,
-		.hosts_file = true,
-	};
-	struct ares_io *resolver;
+	DIR *dir = opendir("/proc/self/fd");
+	size_t count_files = 0;
 
-	if (same_servers(server, servers, ares.server_count)) {
+	if (!dir) {
 		return 0;
 	}
-	resolver = ares_io_new(&ares);
-	if (!resolver) {
-		return -errno;
+	while (readdir(dir)) {
+		count_files++;
 	}
-	ares_io_free(server->context.resolver);
-	server->context.resolver = resolver;
-	memcpy(server->resolver_servers, servers, sizeof servers);
-	server->resolver_server_count = ares.server_count;
-	return 0;
+	closedir(dir);
+	/* "." and ".." and the directory itself are no files of ours. */
+	return count_files > 3 ? count_files - 3 : 0;
+}
+
+/* Find out how many sessions there are descriptors for, with the listeners there are now. */
+static void update_session_max(struct server *server)
+{
+	const struct listen_set *sockets = service_sockets(server->service);
+	size_t in_use = server->shared->open_files;
+	struct rlimit limit = { .rlim_cur = 1024 };
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	/* Sockets that came or went since then; each listener has a reserve besides; each worker's
+	 * loop has two. */
+	in_use += sockets->workers * (2 * sockets->count + 2);
+	in_use -= sockets->workers * server->sockets_at_start;
+	server->session_max = slots_per_worker(limit.rlim_cur, in_use, sockets->workers);
+	update_waiting(server);
+	if (server->worker->index == 0 &&
+	    server->session_max * sockets->workers < server->context.config->limits->max_sessions) {
+		log_event(LOG_LEVEL_NOTICE, "few-descriptors",
+			  KV_UINT("limit", limit.rlim_cur == RLIM_INFINITY ? 0 : limit.rlim_cur),
+			  KV_UINT("sessions", server->session_max * sockets->workers),
+			  KV_UINT("max_sessions", server->context.config->limits->max_sessions));
+	}
 }
 
 /* --- a worker's life ------------------------------------------------------------------------- */
+
+static void configure_auth(struct auth *auth, const struct config *config)
+{
+	auth_configure(auth, (uint32_t)config->limits->login_failures,
+		       config->limits->login_failure_interval_ms);
+}
 
 static void worker_end(struct worker *worker)
 {
@@ -258,8 +331,9 @@ static void worker_end(struct worker *worker)
 
 	ports_done(&server->ports);
 	session_end_all(&server->context);
-	ares_io_free(server->context.resolver);
+	resolver_free(server->context.resolver);
 	free(server->context.own);
+	pipe_close(&server->pipe);
 	free(server);
 	worker->state = NULL;
 }
@@ -280,15 +354,22 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	server->context = (struct context){
 		.loop = worker->loop,
 		.metrics = worker->metrics,
-		.helpers = service_helpers(service),
+		.auth = server->shared->auth,
+		.auth_worker = { service_helpers(service), worker->loop, worker->metrics },
+		.clients = server->shared->clients,
 		.scratch = server->scratch,
 		.scratch_bytes = sizeof server->scratch,
+		.pipe = &server->pipe,
 		.config = config,
 		.on_session_end = on_session_end,
 	};
+	prepare_pipe(server, service_sockets(service)->workers);
 	ports_init(&server->ports, &ports_ops, server);
-	r = update_resolver(server, config);
-	r = r < 0 ? r : update_ports(server);
+	server->sockets_at_start = service_sockets(service)->count;
+	update_session_max(server);
+	server->context.resolver =
+		resolver_new(worker->loop, worker->metrics, server->context.config->dns);
+	r = server->context.resolver ? update_ports(server) : -errno;
 	if (r < 0) {
 		worker_end(worker);
 	}
@@ -302,11 +383,13 @@ static void worker_reload(struct worker *worker, const void *arg)
 	int r;
 
 	session_reconfigure_all(&server->context, config);
-	r = update_resolver(server, config);
+	r = resolver_configure(server->context.resolver, config->dns);
 	server->context.config = config;
+	configure_auth(server->shared->auth, config);
 	if (r == 0) {
 		r = update_ports(server);
 	}
+	update_session_max(server);
 	if (r < 0) {
 		log_event(LOG_LEVEL_ERROR, "reload-incomplete", KV_UINT("worker", worker->index),
 			  KV_ERRNO("error", -r));
@@ -352,15 +435,48 @@ static int list_sockets(const void *arg, struct listen_want **ret_wants, size_t 
 	return 0;
 }
 
-static void *state_new(const void *config)
-{
-	(void)config;
-	return calloc(1, sizeof(struct shared));
-}
-
 static void state_free(void *state)
 {
-	free(state);
+	struct shared *shared = state;
+
+	clients_free(shared->clients);
+	auth_free(shared->auth);
+	free(shared);
+}
+
+/* Privileges have been dropped: a users file that only root can read makes every reload fail. */
+static void warn_of_unreadable(const struct config *config)
+{
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const char *file = config->listens[i].params->users_file;
+
+		if (file && access(file, R_OK) < 0) {
+			log_event(LOG_LEVEL_WARNING, "reload-will-fail", KV_TEXT("file", file),
+				  KV_ERRNO("error", errno));
+		}
+	}
+}
+
+static void *state_new(const void *config)
+{
+	struct shared *shared = calloc(1, sizeof *shared);
+	struct crypto_key key;
+
+	if (!shared) {
+		return NULL;
+	}
+	crypto_random(&key, sizeof key);
+	shared->clients = clients_new(&key);
+	shared->auth = auth_new();
+	if (!shared->clients || !shared->auth) {
+		state_free(shared);
+		errno = ENOMEM;
+		return NULL;
+	}
+	configure_auth(shared->auth, config);
+	shared->open_files = count_open_files();
+	warn_of_unreadable(config);
+	return shared;
 }
 
 static void *config_make(const struct params *params, struct ini_error *reterr)
@@ -386,6 +502,7 @@ static struct service_settings settings_of(const void *arg)
 		.default_user = "socksd",
 		.log_level = levels[config->log->level],
 		.drain_timeout_ms = config->limits->drain_timeout_ms,
+		.capabilities = config_capabilities(config),
 	};
 }
 
@@ -398,6 +515,7 @@ const struct service_ops server_ops = {
 	.schema = &config_schema,
 	.metrics = metric_rows,
 	.metric_count = METRIC_COUNT,
+	.command = &explain_command,
 	.config_new = config_make,
 	.config_free = config_drop,
 	.settings = settings_of,

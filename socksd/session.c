@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,7 +45,17 @@ void session_count(struct session *s, enum socksd_metric metric, int64_t amount)
 	metrics_add(s->context->metrics, metric, amount);
 }
 
+enum privacy_clients session_log_clients(const struct session *s)
+{
+	return (enum privacy_clients)s->context->config->log->clients;
+}
+
 /* --- states and deadlines -------------------------------------------------------------------- */
+
+static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
+{
+	return a_ms < b_ms ? a_ms : b_ms;
+}
 
 /* When the state that begins now has lasted too long. The handshake has one deadline from accept
  * on. */
@@ -68,10 +79,19 @@ static uint64_t deadline_of(const struct session *s, enum session_state state)
 /* Go to a later state. 0 or -ENOMEM. */
 int session_enter(struct session *s, enum session_state state)
 {
-	log_event(LOG_LEVEL_DEBUG, "session-state", KV_ADDR("client", &s->client),
+	char client[ADDR_TEXT_MAX];
+
+	log_event(LOG_LEVEL_DEBUG, "session-state",
+		  KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),
 		  KV_TEXT("from", session_table[s->state].name),
 		  KV_TEXT("to", session_table[state].name));
 	s->state = state;
+	if (s->half_open && state >= SESSION_DIAL) {
+		struct source source = source_of(&s->client);
+
+		s->half_open = false;
+		clients_handshake_done(s->context->clients, &source);
+	}
 	return timer_start(&s->deadline, s->context->loop, deadline_of(s, state), on_deadline);
 }
 
@@ -99,7 +119,9 @@ static unsigned sides_to_reset(enum session_end_reason reason)
 	case SESSION_END_TARGET_RESET:
 		return 1u << RELAY_CLIENT;
 	case SESSION_END_IDLE_TIMEOUT:
+	case SESSION_END_STALLED:
 	case SESSION_END_NO_MEMORY:
+	case SESSION_END_REVOKED:
 	case SESSION_END_SHUTDOWN:
 		return 1u << RELAY_CLIENT | 1u << RELAY_TARGET;
 	default:
@@ -114,6 +136,7 @@ static void count_end(struct session *s, enum session_end_reason reason)
 		[SESSION_END_CLIENT_RESET] = METRIC_resets_passed,
 		[SESSION_END_TARGET_RESET] = METRIC_resets_passed,
 		[SESSION_END_IDLE_TIMEOUT] = METRIC_idle_timeout,
+		[SESSION_END_STALLED] = METRIC_stall_timeout,
 		[SESSION_END_GONE] = METRIC_handshake_gone,
 		[SESSION_END_HANDSHAKE_TIMEOUT] = METRIC_handshake_timeout,
 		[SESSION_END_INVALID] = METRIC_handshake_invalid,
@@ -123,6 +146,7 @@ static void count_end(struct session *s, enum session_end_reason reason)
 		[SESSION_END_UNREACHABLE] = METRIC_dial_failed,
 		[SESSION_END_CONNECT_TIMEOUT] = METRIC_dial_timeout,
 		[SESSION_END_NO_MEMORY] = METRIC_refused_memory,
+		[SESSION_END_REVOKED] = METRIC_sessions_revoked,
 		[SESSION_END_SHUTDOWN] = METRIC_COUNT,
 	};
 
@@ -132,6 +156,10 @@ static void count_end(struct session *s, enum session_end_reason reason)
 	session_count(s, METRIC_sessions_now, -1);
 	session_count(s, METRIC_bytes_up, (int64_t)s->relay.flow[RELAY_CLIENT].bytes);
 	session_count(s, METRIC_bytes_down, (int64_t)s->relay.flow[RELAY_TARGET].bytes);
+	session_count(s, METRIC_bytes_spliced,
+		      (int64_t)(s->relay.flow[RELAY_CLIENT].spliced +
+				s->relay.flow[RELAY_TARGET].spliced));
+	session_count(s, METRIC_pipe_missing, s->relay.pipeless);
 	if (s->state == SESSION_RELAY) {
 		session_count(s, METRIC_sessions_relaying_now, -1);
 	}
@@ -140,15 +168,19 @@ static void count_end(struct session *s, enum session_end_reason reason)
 static void log_end(struct session *s, enum session_end_reason reason)
 {
 	uint64_t duration_ms = loop_now_ms(s->context->loop) - s->accepted_ms;
+	enum privacy_destinations destinations =
+		(enum privacy_destinations)s->context->config->log->destinations;
+	char client[ADDR_TEXT_MAX];
 
 	log_event(
-		LOG_LEVEL_INFO, "session-end", KV_ADDR("client", &s->client),
+		LOG_LEVEL_INFO, "session-end",
+		KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),
 		KV_BYTES("user", s->user ? (const void *)s->user : "-", s->user ? s->user_len : 1),
-		KV_TEXT("destination", s->target),
+		KV_TEXT("destination", privacy_destination(destinations, s->target)),
 		KV_UINT("bytes_up", s->relay.flow[RELAY_CLIENT].bytes),
 		KV_UINT("bytes_down", s->relay.flow[RELAY_TARGET].bytes),
 		KV_UINT("duration_ms", duration_ms), KV_TEXT("end", session_end_name(reason)),
-		KV_TEXT("why", s->why));
+		KV_TEXT("why", s->why), KV_TEXT("rule", s->rule));
 }
 
 static void free_session(struct deferred *deferred)
@@ -157,6 +189,7 @@ static void free_session(struct deferred *deferred)
 
 	free(s->user);
 	free(s->target);
+	free(s->rule);
 	free(s);
 }
 
@@ -176,10 +209,12 @@ static void unlink_session(struct session *s)
 void session_end(struct session *s, enum session_end_reason reason)
 {
 	struct context *context = s->context;
+	struct source source = source_of(&s->client);
 
 	if (s->state == SESSION_ENDED) {
 		return;
 	}
+	clients_leave(context->clients, &source, s->half_open);
 	count_end(s, reason);
 	log_end(s, reason);
 	s->state = SESSION_ENDED;
@@ -199,38 +234,28 @@ static void on_relay_end(struct relay *relay, enum relay_outcome outcome)
 		[RELAY_FINISHED] = SESSION_END_FINISHED,
 		[RELAY_CLIENT_RESET] = SESSION_END_CLIENT_RESET,
 		[RELAY_TARGET_RESET] = SESSION_END_TARGET_RESET,
+		[RELAY_STALLED] = SESSION_END_STALLED,
 		[RELAY_NO_MEMORY] = SESSION_END_NO_MEMORY,
 	};
 
 	session_end(container_of(relay, struct session, relay), reason_of[outcome]);
 }
 
-/* The target is connected and the client has been told: join them. */
-void session_start_relay(struct session *s)
-{
-	struct handshake *h = s->handshake;
-
-	if (relay_early_data(&s->relay, h->in, h->in_len) < 0 ||
-	    session_enter(s, SESSION_RELAY) < 0) {
-		session_end(s, SESSION_END_NO_MEMORY);
-		return;
-	}
-	session_free_handshake(s);
-	session_count(s, METRIC_sessions_relaying_now, 1);
-	session_count(s, METRIC_sessions_established, 1);
-	relay_start(&s->relay, on_relay_end);
-}
-
-/* How long nothing may move now. */
+/* How long nothing may move now. A client that has closed its connection looks like one that has
+ * only finished sending, until something is sent to it; so without an answer a half-closed session
+ * does not live long. */
 static uint64_t idle_limit_ms(const struct session *s)
 {
 	const struct limits_params *limits = s->context->config->limits;
 
-	if (relay_half_closed(&s->relay) &&
-	    limits->half_close_timeout_ms < limits->idle_timeout_ms) {
-		return limits->half_close_timeout_ms;
+	if (!relay_half_closed(&s->relay)) {
+		return limits->idle_timeout_ms;
 	}
-	return limits->idle_timeout_ms;
+	if (s->relay.answered) {
+		return earlier(limits->idle_timeout_ms, limits->half_close_timeout_ms);
+	}
+	return earlier(limits->idle_timeout_ms,
+		       earlier(limits->half_close_timeout_ms, limits->fin_timeout_ms));
 }
 
 /* The timer is not moved with every byte: when it comes due, it looks whether it really is. */
@@ -243,6 +268,34 @@ static void on_idle(struct session *s)
 	} else {
 		session_end(s, SESSION_END_IDLE_TIMEOUT);
 	}
+}
+
+/* The limits are other ones now. */
+static void on_half_close(struct relay *relay)
+{
+	struct session *s = container_of(relay, struct session, relay);
+
+	timer_start(&s->deadline, s->context->loop, relay->moved_ms + idle_limit_ms(s),
+		    on_deadline);
+}
+
+/* The target is connected and the client has been told: join them. */
+void session_start_relay(struct session *s)
+{
+	static const struct relay_ops ops = { .on_end = on_relay_end,
+					      .on_half_close = on_half_close };
+	struct handshake *h = s->handshake;
+
+	if (relay_early_data(&s->relay, h->in, h->in_len) < 0 ||
+	    session_enter(s, SESSION_RELAY) < 0) {
+		session_end(s, SESSION_END_NO_MEMORY);
+		return;
+	}
+	session_free_handshake(s);
+	session_count(s, METRIC_sessions_relaying_now, 1);
+	session_count(s, METRIC_sessions_established, 1);
+	s->relay.stall_ms = (uint32_t)s->context->config->limits->stall_timeout_ms;
+	relay_start(&s->relay, &ops);
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
@@ -351,6 +404,7 @@ static struct session *new_session(struct context *context, const struct addr *c
 	s->relay.loop = context->loop;
 	s->relay.scratch = context->scratch;
 	s->relay.scratch_bytes = context->scratch_bytes;
+	s->relay.pipe = context->pipe;
 	return s;
 }
 
@@ -374,7 +428,8 @@ int session_start(struct context *context, int fd, const struct addr *client,
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	s->handshake->listen = listen;
-	s->handshake->listener = *listener;
+	s->listener = *listener;
+	s->half_open = true;
 	s->next = context->sessions;
 	if (s->next) {
 		s->next->prev = s;
@@ -394,21 +449,62 @@ void session_end_all(struct context *context)
 	}
 }
 
+/* Why the session may not go on for its user under the section `next` (NULL: none), or NULL. */
+static const char *login_fault(const struct session *s, const struct listen_config *next)
+{
+	const char *old_hash;
+	const char *next_hash;
+
+	if (!s->login || !s->user || (next && next->params->auth == LISTEN_AUTH_NONE)) {
+		return NULL;
+	}
+	old_hash = users_find(s->login->users, s->user, s->user_len);
+	next_hash = next ? users_find(next->users, s->user, s->user_len) : NULL;
+	if (!old_hash) {
+		return NULL; /* an unknown user, about to be refused */
+	}
+	if (!next_hash) {
+		return "user_removed";
+	}
+	return strcmp(old_hash, next_hash) == 0 ? NULL : "password_changed";
+}
+
+/* A session that is about to be asked, or was, for what the new section does not want (or the other
+ * way round) ends: neither may it pass without a password, nor is there anything to check one with.
+ */
+static bool handshake_may_go_on(const struct session *s, const struct listen_config *next)
+{
+	bool settled = s->state == SESSION_GREETING || s->state >= SESSION_DIAL;
+
+	return next && (settled || next->params->auth == s->handshake->listen->params->auth);
+}
+
+static void session_reconfigure(struct session *s, const struct config *next)
+{
+	const struct listen_config *listen = config_find_listen(next, &s->listener);
+	const char *fault = login_fault(s, listen);
+
+	if (s->handshake && !handshake_may_go_on(s, listen)) {
+		session_end(s, SESSION_END_SHUTDOWN);
+	} else if (fault) {
+		s->why = fault;
+		session_end(s, SESSION_END_REVOKED);
+	} else {
+		if (s->handshake) {
+			s->handshake->listen = listen;
+		}
+		s->login = s->login && listen && listen->users ? listen : NULL;
+	}
+}
+
 void session_reconfigure_all(struct context *context, const struct config *next)
 {
 	struct session *s = context->sessions;
 
 	while (s) {
 		struct session *after = s->next;
-		const struct listen_config *listen;
 
-		if (s->handshake) {
-			listen = config_find_listen(next, &s->handshake->listener);
-			s->handshake->listen = listen;
-			if (!listen) {
-				session_end(s, SESSION_END_SHUTDOWN);
-			}
-		}
+		session_reconfigure(s, next);
 		s = after;
 	}
 }

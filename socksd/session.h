@@ -14,20 +14,22 @@
 #include "socksd/context.h"
 
 /* How a session ended: X(name, "token"). The token is in the log. */
-#define SESSION_ENDS(X)                                                               \
-	X(FINISHED, "finished")         /* both sides closed in order */              \
-	X(CLIENT_RESET, "client_reset") /* and the target was told so */              \
-	X(TARGET_RESET, "target_reset")                                               \
-	X(IDLE_TIMEOUT, "idle_timeout")                                               \
-	X(GONE, "gone") /* the client left before it was served */                    \
-	X(HANDSHAKE_TIMEOUT, "handshake_timeout")                                     \
-	X(INVALID, "invalid") /* broke the protocol; `why` says how */                \
-	X(AUTH_FAILED, "auth_failed")                                                 \
-	X(AUTH_OVERLOAD, "auth_overload") /* the password could not be checked now */ \
-	X(DENIED, "denied")               /* `why` says by what */                    \
-	X(UNREACHABLE, "unreachable")     /* `why` says how */                        \
-	X(CONNECT_TIMEOUT, "connect_timeout")                                         \
-	X(NO_MEMORY, "no_memory")                                                     \
+#define SESSION_ENDS(X)                                                                      \
+	X(FINISHED, "finished")         /* both sides closed in order */                     \
+	X(CLIENT_RESET, "client_reset") /* and the target was told so */                     \
+	X(TARGET_RESET, "target_reset")                                                      \
+	X(IDLE_TIMEOUT, "idle_timeout")                                                      \
+	X(STALLED, "stalled") /* one side took no bytes, or did not answer */                \
+	X(GONE, "gone")       /* the client left before it was served */                     \
+	X(HANDSHAKE_TIMEOUT, "handshake_timeout")                                            \
+	X(INVALID, "invalid") /* broke the protocol; `why` says how */                       \
+	X(AUTH_FAILED, "auth_failed")                                                        \
+	X(AUTH_OVERLOAD, "auth_overload") /* the password could not be checked now */        \
+	X(DENIED, "denied")               /* `why` says by what */                           \
+	X(UNREACHABLE, "unreachable")     /* `why` says how */                               \
+	X(CONNECT_TIMEOUT, "connect_timeout")                                                \
+	X(NO_MEMORY, "no_memory")                                                            \
+	X(REVOKED, "revoked")   /* a reload changed or removed the user; `why` says which */ \
 	X(SHUTDOWN, "shutdown") /* the daemon ends, or its configuration dropped the listener */
 
 #define SESSION_END_ENUM(name, token) SESSION_END_##name,
@@ -39,7 +41,8 @@ enum session_end_reason {
 const char *session_end_name(enum session_end_reason reason);
 
 /* Serve the client on fd, which is owned from now on. `listener` is the configured address that
- * accepted it, `listen` its section. 0, or -errno; then fd is closed. */
+ * accepted it, `listen` its section. The caller has entered it in context->clients; its end leaves.
+ * 0, or -errno; then fd is closed, and the caller has to leave. */
 int session_start(struct context *context, int fd, const struct addr *client,
 		  const struct listen_config *listen, const struct addr *listener);
 
@@ -47,7 +50,10 @@ int session_start(struct context *context, int fd, const struct addr *client,
 void session_end_all(struct context *context);
 
 /* The configuration in context->config is about to be replaced by `next`: sessions still in their
- * handshake go on under the section of the same listening address, or end when there is none. */
+ * handshake go on under the section of the same listening address, or end when there is none, or
+ * one with another `auth` after the method was agreed on. All sessions with a user end, unless the
+ * section of that address has the same user with the same password hash, or asks for no password
+ * any more. */
 void session_reconfigure_all(struct context *context, const struct config *next);
 
 #endif

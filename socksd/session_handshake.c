@@ -5,6 +5,7 @@
 #include "common/log.h"
 
 #include "socksd/guard.h"
+#include "socksd/host.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -106,23 +107,61 @@ enum progress session_on_linger(struct session *s)
 
 /* --- connecting ------------------------------------------------------------------------------ */
 
-static bool is_allowed(void *arg, const struct addr *a, const char **ret_why)
+/* What the rules are asked about; valid as long as the handshake. */
+static struct rules_request request_of(const struct session *s)
+{
+	const struct socks5_target *target = &s->handshake->target;
+
+	return (struct rules_request){
+		.command = SOCKS5_CONNECT,
+		.client = &s->client,
+		.user = s->user,
+		.user_len = s->user_len,
+		.name = target->addr.sa.sa_family == AF_UNSPEC ? target->name : NULL,
+		.port = target->port,
+	};
+}
+
+/* Remember for the log which rule denied; the rules may be gone by then. */
+static void note_rule(struct session *s, const struct rule *rule)
+{
+	free(s->rule);
+	s->rule = strdup(rule->name);
+}
+
+static bool is_allowed(void *arg, const struct addr *a, const struct egress **ret_egress,
+		       const char **ret_why)
 {
 	struct session *s = arg;
-	struct addr local = { 0 };
-	socklen_t len = sizeof local;
-	const struct guard_context context = {
+	struct addr local;
+	struct guard_context guard = {
 		.client = &s->client,
-		.local = &local,
 		.listeners = s->context->own,
 		.listener_count = s->context->own_count,
 	};
-	enum guard_verdict verdict;
+	const struct rules_request request = request_of(s);
+	struct rules_verdict verdict;
 
-	getsockname(session_client(s)->watch.fd, &local.sa, &len);
-	verdict = guard_check(&context, a);
-	*ret_why = guard_verdict_name(verdict);
-	return verdict == GUARD_ALLOWED;
+	host_note_local(&guard, a, &local);
+	verdict = rules_check(&s->context->config->rules, &request, a, &guard);
+	if (!verdict.allowed && verdict.guard == GUARD_ALLOWED) {
+		note_rule(s, verdict.rule);
+	}
+	*ret_why = rules_verdict_name(&verdict);
+	*ret_egress = verdict.egress;
+	return verdict.allowed;
+}
+
+static void on_egress_failed(void *arg, const struct egress *egress, int error)
+{
+	struct session *s = arg;
+	uint32_t suppressed;
+
+	session_count(s, METRIC_dial_egress_failed, 1);
+	if (log_limit_ok(&s->context->egress_log, loop_now_ms(s->context->loop), &suppressed)) {
+		log_event(LOG_LEVEL_WARNING, "egress-failed", KV_TEXT("egress", egress->name),
+			  KV_ERRNO("error", error), KV_UINT("suppressed", suppressed));
+	}
 }
 
 static void on_connected(struct session *s, const struct dial_result *result)
@@ -166,8 +205,16 @@ static enum progress start_dial(struct session *s)
 		.resolver = s->context->resolver,
 		.family = families[s->context->config->dns->family],
 		.allowed = is_allowed,
+		.egress_failed = on_egress_failed,
 	};
+	const struct rules_request request = request_of(s);
+	const struct rule *rule;
 
+	if (request.name && rules_deny_name(&s->context->config->rules, &request, &rule)) {
+		note_rule(s, rule);
+		s->why = "rule";
+		return refuse_request(s, SOCKS5_NOT_ALLOWED, SESSION_END_DENIED);
+	}
 	s->handshake->dial = dial_start(&config, &s->handshake->target, on_dial_done, s);
 	if (!s->handshake->dial || session_enter(s, SESSION_DIAL) < 0) {
 		return refuse_request(s, SOCKS5_GENERAL_FAILURE, SESSION_END_NO_MEMORY);
@@ -235,35 +282,70 @@ enum progress session_on_greeting(struct session *s)
 									 : SESSION_REQUEST);
 }
 
-static enum progress refuse_auth(struct session *s, enum session_end_reason reason)
+/* Every failure counts; of the lines, each client has an allowance of its own, so that a flood
+ * fills no disk and hides nobody else. packaging/fail2ban reads them. */
+static void log_auth_failed(struct session *s, enum auth_outcome outcome)
 {
-	uint8_t bytes[2];
+	struct source source = source_of(&s->client);
+	uint32_t suppressed;
 
-	socks5_encode_auth(false, bytes);
-	if (reason == SESSION_END_AUTH_FAILED) {
-		log_event(LOG_LEVEL_NOTICE, "auth-failed", KV_IP("client", &s->client),
-			  KV_BYTES("user", s->user, s->user_len));
+	if (auth_log_wanted(s->context->auth, &source, outcome, loop_now_ms(s->context->loop),
+			    &suppressed)) {
+		char client[ADDR_TEXT_MAX];
+
+		log_event(LOG_LEVEL_NOTICE, "auth-failed",
+			  KV_TEXT("client",
+				  privacy_culprit(session_log_clients(s), &s->client, client)),
+			  KV_BYTES("user", s->user, s->user_len), KV_TEXT("why", s->why),
+			  KV_UINT("suppressed", suppressed));
 	}
-	return refuse(s, bytes, sizeof bytes, reason);
 }
 
-static void on_verified(void *arg, bool ok)
+static void log_auth_overload(struct session *s)
 {
-	struct session *s = arg;
-	enum progress progress;
+	uint32_t suppressed;
+
+	if (log_limit_ok(&s->context->overload_log, loop_now_ms(s->context->loop), &suppressed)) {
+		char client[ADDR_TEXT_MAX];
+
+		log_event(LOG_LEVEL_WARNING, "auth-overload",
+			  KV_TEXT("client",
+				  privacy_client_ip(session_log_clients(s), &s->client, client)),
+			  KV_UINT("suppressed", suppressed));
+	}
+}
+
+/* Answer as the check of the password came out. */
+static enum progress answer_auth(struct session *s, enum auth_outcome outcome)
+{
 	uint8_t bytes[2];
 
-	s->handshake->auth = NULL;
-	if (!ok) {
-		progress = refuse_auth(s, SESSION_END_AUTH_FAILED);
-	} else {
+	socks5_encode_auth(outcome == AUTH_OK, bytes);
+	if (outcome == AUTH_OK) {
 		session_count(s, METRIC_auth_ok, 1);
-		socks5_encode_auth(true, bytes);
-		progress = answer(s, bytes, sizeof bytes)
-				   ? enter_handshake_state(s, SESSION_REQUEST)
-				   : PROGRESS_WAIT;
+		return answer(s, bytes, sizeof bytes) ? enter_handshake_state(s, SESSION_REQUEST)
+						      : PROGRESS_WAIT;
 	}
-	if (progress == PROGRESS_NEXT) {
+	if (outcome == AUTH_OVERLOAD) {
+		log_auth_overload(s);
+		return refuse(s, bytes, sizeof bytes, SESSION_END_AUTH_OVERLOAD);
+	}
+	if (outcome == AUTH_THROTTLED) {
+		session_count(s, METRIC_auth_throttled, 1);
+		s->why = "throttled";
+	} else {
+		s->why = outcome == AUTH_WRONG ? "wrong" : "repeated";
+	}
+	log_auth_failed(s, outcome);
+	return refuse(s, bytes, sizeof bytes, SESSION_END_AUTH_FAILED);
+}
+
+static void on_verified(void *arg, enum auth_outcome outcome)
+{
+	struct session *s = arg;
+
+	s->handshake->auth = NULL;
+	if (answer_auth(s, outcome) == PROGRESS_NEXT) {
 		session_advance(s);
 	}
 }
@@ -280,7 +362,9 @@ static void note_user(struct session *s, const struct socks5_credentials *creden
 enum progress session_on_auth(struct session *s)
 {
 	struct handshake *h = s->handshake;
+	struct source source = source_of(&s->client);
 	struct socks5_credentials credentials;
+	enum auth_outcome outcome;
 	enum socks5_fault fault;
 	size_t consumed;
 
@@ -293,13 +377,16 @@ enum progress session_on_auth(struct session *s)
 		break;
 	}
 	note_user(s, &credentials);
-	h->auth = auth_start(s->context->helpers, s->context->loop, h->listen->users, &credentials,
-			     on_verified, s);
-	consume(h, consumed);
-	if (!h->auth) {
-		return refuse_auth(s, SESSION_END_AUTH_OVERLOAD);
+	if (!s->user) {
+		session_end(s, SESSION_END_NO_MEMORY);
+		return PROGRESS_WAIT;
 	}
-	return enter_handshake_state(s, SESSION_VERIFY);
+	s->login = h->listen;
+	outcome = auth_start(s->context->auth, &s->context->auth_worker, h->listen->users, &source,
+			     &credentials, on_verified, s, &h->auth);
+	consume(h, consumed);
+	return outcome == AUTH_PENDING ? enter_handshake_state(s, SESSION_VERIFY)
+				       : answer_auth(s, outcome);
 }
 
 /* "name:port", as the log shows it. */

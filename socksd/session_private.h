@@ -6,8 +6,8 @@
 #ifndef SOCKSD_SESSION_PRIVATE_H
 #define SOCKSD_SESSION_PRIVATE_H
 
-#include "socksd/auth.h"
 #include "socksd/dial.h"
+#include "socksd/privacy.h"
 #include "socksd/relay.h"
 #include "socksd/session.h"
 #include "socksd/socks5.h"
@@ -19,11 +19,10 @@ enum {
 /* What is needed until the relay runs; freed then, so that an idle session is small. */
 struct handshake {
 	const struct listen_config *listen;
-	struct addr listener; /* the configured address that accepted the client */
 	uint8_t in[HANDSHAKE_BYTES];
 	size_t in_len;
 	struct socks5_target target;
-	struct auth *auth;
+	struct auth_check *auth;
 	struct dial *dial;
 	const char *why;
 };
@@ -32,6 +31,7 @@ struct session {
 	/* constant */
 	struct context *context;
 	struct addr client;
+	struct addr listener; /* the configured address that accepted the client */
 	uint64_t accepted_ms;
 	/* live */
 	struct session *next;
@@ -46,6 +46,8 @@ struct session {
 		SESSION_LINGER,
 		SESSION_ENDED,
 	} state;
+	bool half_open;                    /* in context->clients: the request is not complete */
+	const struct listen_config *login; /* whose user it is; NULL: nobody has logged in */
 	struct timer deadline;
 	struct relay relay;                  /* its client side is watched from the start */
 	struct handshake *handshake;         /* NULL from RELAY on */
@@ -56,6 +58,7 @@ struct session {
 	uint8_t user_len;
 	char *target;    /* NULL: none named */
 	const char *why; /* static token, or NULL */
+	char *rule;      /* that denied; NULL: none */
 	struct deferred deferred;
 };
 
@@ -71,6 +74,9 @@ enum progress {
 struct relay_side *session_client(struct session *s);
 
 void session_count(struct session *s, enum socksd_metric metric, int64_t amount);
+
+/* How the log shows clients now. */
+enum privacy_clients session_log_clients(const struct session *s);
 
 /* Go to a later state. 0 or -ENOMEM. */
 int session_enter(struct session *s, enum session_state state);

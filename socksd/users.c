@@ -235,3 +235,12 @@ const char *users_find(const struct users *users, const void *name, size_t len)
 	user = bsearch(&key, users->entries, users->count, sizeof key, key_compare);
 	return user ? user->hash : NULL;
 }
+
+const char *users_decoy(const struct users *users, uint64_t pick)
+{
+	/* Of random bytes. */
+	static const char nobody[] = "$argon2id$v=19$m=19456,t=2,p=1$cJz9Zb0r0oEYsRkXhB1aTg$"
+				     "0mX1hXb6kJ8f3mTt3S0V7yqQ1f7o2cJbq9m4m0s8d2E";
+
+	return users->count > 0 ? users->entries[pick % users->count].hash : nobody;
+}

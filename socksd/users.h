@@ -10,6 +10,7 @@
 #include "common/ini.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* What RFC 1929 can carry, of names and of passwords. */
 #define USERS_NAME_MAX       255
@@ -34,6 +35,11 @@ size_t users_count(const struct users *users);
 /* The hash of the user with exactly these bytes as name (a NUL among them never matches), or NULL.
  * Valid as long as users. */
 const char *users_find(const struct users *users, const void *name, size_t len);
+
+/* The hash to try the password of an unknown user on, so that it takes the time of a known one's:
+ * that of some user, the same for the same pick; without any user, a valid hash that fits no
+ * password anyone knows, with the cost of those socksd-passwd makes. Valid as long as users. */
+const char *users_decoy(const struct users *users, uint64_t pick);
 
 /* NULL when a user may have this name, else what is wrong with it (static string). Not allowed:
  * empty or more than USERS_NAME_MAX bytes, ':', control characters, '#' at the start, a space at

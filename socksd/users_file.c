@@ -99,7 +99,23 @@ static int open_and_read(int dir_fd, const char *name, int flags, const char *pa
 	return r;
 }
 
-int users_file_load(const char *path, struct users **ret_users, struct ini_error *reterr)
+/* Whether only those may use the file that should: 0 or -EPERM. Hashes that everybody can read are
+ * hashes that everybody can try passwords on. */
+static int check_mode(const char *path, mode_t mode, bool world_readable, struct ini_error *reterr)
+{
+	if (mode & S_IWOTH) {
+		fail(reterr, path, "everybody may write it");
+		return -EPERM;
+	}
+	if (mode & S_IROTH && !world_readable) {
+		fail(reterr, path, "everybody may read it");
+		return -EPERM;
+	}
+	return 0;
+}
+
+int users_file_load(const char *path, bool world_readable, struct users **ret_users,
+		    struct ini_error *reterr)
 {
 	struct text text;
 	struct stat st;
@@ -107,6 +123,11 @@ int users_file_load(const char *path, struct users **ret_users, struct ini_error
 
 	if (open_and_read(AT_FDCWD, path, 0, path, &st, &text, reterr) < 0) {
 		return -EIO;
+	}
+	r = check_mode(path, st.st_mode, world_readable, reterr);
+	if (r < 0) {
+		free(text.bytes);
+		return r;
 	}
 	r = users_parse(path, text.bytes, text.len, ret_users, reterr);
 	free(text.bytes);

@@ -12,12 +12,16 @@
 #include "common/ini.h"
 #include "socksd/users.h"
 
+#include <stdbool.h>
+
 /* All return 0, or a negative number with *reterr. Anything but a regular file (or a link to one)
  * is refused, without waiting. */
 
 /* *ret_users is owned by the caller. -EINVAL: *reterr names the bad line; -EIO: the file as a whole
- * cannot be read, and *reterr has no line. */
-int users_file_load(const char *path, struct users **ret_users, struct ini_error *reterr);
+ * cannot be read, -EPERM: others than owner and group may write it, or read it unless
+ * world_readable says that they may; then *reterr has no line. */
+int users_file_load(const char *path, bool world_readable, struct users **ret_users,
+		    struct ini_error *reterr);
 
 /* Give `name` this hash, in place of an old one or at the end of the file. A new file gets mode
  * 0640; an old one keeps mode and owner. A symbolic link stays one: the file it leads to is

@@ -117,6 +117,10 @@ BAD_FOR_DNSPROXYD = (
     ("a minimum over the maximum", "[cache]\nmin-ttl = 1h\nmax-ttl = 1m\n", None, ["min-ttl"]),
     ("an upstream that is a name", "[upstream default]\nserver = dns.example\n", 2, ["dns.example"]),
     ("an upstream with a port over 65535", "[upstream default]\nserver = 127.0.0.1:70000\n", 2, ["70000"]),
+    ("an upstream that is our own listener",
+     "[listen a]\naddress = 127.0.0.1:5353\n[upstream default]\nserver = 127.0.0.1:5353\n", 4, ["127.0.0.1:5353"]),
+    ("an upstream that our own wildcard listener reaches",
+     "[listen a]\naddress = 0.0.0.0:5353\n[upstream default]\nserver = 127.0.0.7:5353\n", 4, ["127.0.0.7:5353"]),
     ("socksd's section", "[dns]\nfamily = ipv4\n", 1, ["dns"]),
     ("socksd's limit", "[limits]\nmax-sessions = 5\n", 2, ["max-sessions"]),
     ("socksd's key", "[listen a]\naddress = 127.0.0.1:53\nauth = none\n", 3, ["auth"]),
@@ -199,7 +203,7 @@ BAD_USERS = (
 
 
 def check_bad_users(number, content, line):
-    users = harness.temporary_file(f"users-{number}", content)
+    users = harness.temporary_file(f"users-{number}", content, 0o640)
     config = harness.temporary_file(f"users-{number}.conf", LISTEN_PASSWORD.format(users))
     expect_one_error("socksd", ["-t", "-c", config], f"{users}:{line}")
 

@@ -458,6 +458,21 @@ def test_idle_timeout():
     short.stop()
 
 
+def test_half_close_timeout():
+    """half-close-timeout ends a session that waits for one side only, however long idle-timeout is"""
+    short = harness.socksd("limits.idle-timeout=1h", "limits.half-close-timeout=1s")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socks.connect(short.port, "127.0.0.1", server.getsockname()[1]) as client, server.accept()[0] as target:
+            target.settimeout(10)
+            time.sleep(1.3)
+            target.sendall(b"open")
+            expect(socks.receive(client, 4), b"open", "what came when it was idle for longer, but not half-closed")
+            client.shutdown(socket.SHUT_WR)
+            expect(target.recv(1), b"", "the end that the target saw")
+            expect_between(seconds_until_closed(client), 0.7, 3, "the time until a half-closed session is closed")
+    short.stop()
+
+
 # --- many -----------------------------------------------------------------------------------------
 
 

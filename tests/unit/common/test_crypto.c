@@ -24,6 +24,27 @@ START_TEST(test_hash)
 }
 END_TEST
 
+/* BLAKE2b-256 of "abc" with the key 00..1f, as Python's hashlib.blake2b() has it. */
+START_TEST(test_digest)
+{
+	static const uint8_t expected[32] = { 0xd6, 0x3a, 0x32, 0xd3, 0xe4, 0x47, 0x38, 0xd7,
+					      0x90, 0x7f, 0x96, 0x43, 0x16, 0xc2, 0x41, 0xad,
+					      0xab, 0xa0, 0xab, 0xfe, 0xab, 0xc3, 0x23, 0x49,
+					      0x67, 0x75, 0x78, 0xa1, 0x5a, 0x20, 0x3f, 0x7f };
+	struct crypto_digest key;
+	struct crypto_digest digest;
+
+	for (uint8_t i = 0; i < sizeof key.bytes; i++) {
+		key.bytes[i] = i;
+	}
+	digest = crypto_digest(&key, "abc", 3);
+	ck_assert_mem_eq(digest.bytes, expected, sizeof expected);
+	key.bytes[31]++;
+	digest = crypto_digest(&key, "abc", 3);
+	ck_assert_mem_ne(digest.bytes, expected, sizeof expected);
+}
+END_TEST
+
 START_TEST(test_random)
 {
 	static const uint8_t zeros[32];
@@ -189,6 +210,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, NULL);
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, test_hash);
+	tcase_add_test(tcase, test_digest);
 	tcase_add_test(tcase, test_random);
 	tcase_add_test(tcase, test_equal_and_wipe);
 	tcase_add_test(tcase, test_password);

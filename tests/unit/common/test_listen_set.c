@@ -5,19 +5,29 @@
 #include "tests/unit/suite.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
-/* A port that is free now. */
+/* A loopback address whose port nobody uses, on any address and by TCP or UDP; not one of those
+ * that the kernel gives to outgoing connections, which may come and go meanwhile. */
 static struct addr free_address(void)
 {
+	static const int types[] = { SOCK_STREAM, SOCK_DGRAM };
 	const uint8_t ip[4] = { 127, 0, 0, 1 };
-	struct addr a = addr_from_ipv4(ip, 0);
-	int fd;
+	const uint8_t any[4] = { 0, 0, 0, 0 };
 
-	ck_assert_int_eq(listener_bind_tcp(&a, &fd), 0);
-	ck_assert_int_eq(listener_local_addr(fd, &a), 0);
-	close(fd);
-	return a;
+	for (int i = 0; i < 1000; i++) {
+		uint16_t port = (uint16_t)(10000 + arc4random_uniform(20000));
+		struct addr wildcard = addr_from_ipv4(any, port);
+
+		if (listener_probe(&wildcard, types[0]) == 0 &&
+		    listener_probe(&wildcard, types[1]) == 0) {
+			return addr_from_ipv4(ip, port);
+		}
+	}
+	ck_abort_msg("no free port");
 }
 
 START_TEST(test_set_keeps_adds_and_drops)
@@ -67,5 +77,58 @@ START_TEST(test_set_is_unchanged_when_an_address_is_taken)
 }
 END_TEST
 
+START_TEST(test_set_changes_from_wildcard_and_back)
+{
+	static const int types[] = { SOCK_STREAM, SOCK_DGRAM };
+
+	for (size_t t = 0; t < 2; t++) {
+		struct listen_want one = { free_address(), types[t] };
+		struct listen_want all = one;
+		struct listen_set set = { .workers = 2 };
+		struct addr bad;
+
+		all.addr.in4.sin_addr.s_addr = 0;
+		ck_assert_int_eq(listen_set_update(&set, &all, 1, &bad), 0);
+		for (int i = 0; i < 4; i++) {
+			ck_assert_int_eq(listen_set_update(&set, i % 2 ? &all : &one, 1, &bad), 0);
+			listen_set_sweep(&set);
+			ck_assert_uint_eq(set.count, 1);
+		}
+		ck_assert(addr_equal(&set.sockets[0].want.addr, &all.addr));
+		listen_set_done(&set);
+	}
+}
+END_TEST
+
+static void *close_soon(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = 150000000 };
+
+	nanosleep(&pause, NULL);
+	close(*(int *)arg);
+	return NULL;
+}
+
+START_TEST(test_set_waits_for_a_udp_port)
+{
+	struct listen_set set = { .workers = 2 };
+	struct listen_want wants[2] = { { free_address(), SOCK_DGRAM },
+					{ free_address(), SOCK_DGRAM } };
+	int other = socket(AF_INET, SOCK_DGRAM, 0);
+	pthread_t thread;
+	struct addr bad;
+
+	ck_assert_int_eq(bind(other, &wants[1].addr.sa, addr_len(&wants[1].addr)), 0);
+	ck_assert_int_eq(listen_set_update(&set, wants + 1, 1, &bad), -EADDRINUSE);
+	ck_assert_int_eq(listen_set_update(&set, wants, 1, &bad), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, close_soon, &other), 0);
+	ck_assert_int_eq(listen_set_update(&set, wants, 2, &bad), 0);
+	ck_assert_uint_eq(set.count, 2);
+	pthread_join(thread, NULL);
+	listen_set_done(&set);
+}
+END_TEST
+
 SUITE_MAIN("listen_set", test_set_keeps_adds_and_drops,
-	   test_set_is_unchanged_when_an_address_is_taken)
+	   test_set_is_unchanged_when_an_address_is_taken, test_set_changes_from_wildcard_and_back,
+	   test_set_waits_for_a_udp_port)

@@ -145,6 +145,44 @@ START_TEST(test_running_out_of_descriptors_pauses_and_recovers)
 }
 END_TEST
 
+START_TEST(test_a_pause_while_out_of_descriptors_ends)
+{
+	struct loop *loop = loop_new();
+	struct log_of_accepts log = { 0 };
+	struct addr a = loopback(0);
+	struct listener *l;
+	struct rlimit saved;
+	struct rlimit tight;
+	int client;
+	int fd;
+
+	ck_assert_int_eq(listener_bind_tcp(&a, &fd), 0);
+	ck_assert_int_eq(listener_local_addr(fd, &a), 0);
+	l = listener_start(loop, fd, &log_ops, &log);
+	client = connect_to(&a);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &saved), 0);
+	tight = saved;
+	tight.rlim_cur = 3;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &tight), 0);
+	loop_turn(loop, 1000);
+	ck_assert_int_eq(log.paused, 1);
+	listener_pause(l);
+	for (int i = 0; i < 10; i++) {
+		loop_turn(loop, 20);
+	}
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &saved), 0);
+	listener_resume(l);
+	for (int i = 0; i < 10 && log.accepted == 0; i++) {
+		loop_turn(loop, 50);
+	}
+	ck_assert_int_eq(log.accepted, 1);
+	ck_assert_int_eq(log.resumed, 1);
+	close(client);
+	listener_free(l);
+	loop_free(loop);
+}
+END_TEST
+
 START_TEST(test_probe_finds_another_daemon)
 {
 	struct addr a = loopback(0);
@@ -175,6 +213,37 @@ START_TEST(test_an_address_that_comes_later_can_be_bound)
 }
 END_TEST
 
+START_TEST(test_reaches)
+{
+	static const struct {
+		const char *listener;
+		const char *address;
+		bool reaches;
+	} table[] = {
+		{ "127.0.0.1:53", "127.0.0.1:53", true },
+		{ "127.0.0.1:53", "127.0.0.1:54", false },
+		{ "127.0.0.1:53", "127.0.0.2:53", false },
+		{ "0.0.0.0:53", "127.0.0.2:53", true },
+		{ "0.0.0.0:53", "127.0.0.2:54", false },
+		{ "0.0.0.0:53", "192.0.2.1:53", false }, /* of no host: RFC 5737 */
+		{ "0.0.0.0:53", "[::1]:53", false },
+		{ "[::]:53", "127.0.0.1:53", false },
+		{ "[::]:53", "[2001:db8::1]:53", false },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		struct addr listener;
+		struct addr address;
+
+		ck_assert_int_eq(addr_parse(table[i].listener, 1, &listener), 0);
+		ck_assert_int_eq(addr_parse(table[i].address, 1, &address), 0);
+		ck_assert_msg(listener_reaches(&listener, &address) == table[i].reaches, "%s, %s",
+			      table[i].listener, table[i].address);
+	}
+}
+END_TEST
+
 SUITE_MAIN("listener", test_pause_leaves_clients_in_the_queue,
-	   test_running_out_of_descriptors_pauses_and_recovers, test_probe_finds_another_daemon,
-	   test_an_address_that_comes_later_can_be_bound)
+	   test_running_out_of_descriptors_pauses_and_recovers,
+	   test_a_pause_while_out_of_descriptors_ends, test_probe_finds_another_daemon,
+	   test_an_address_that_comes_later_can_be_bound, test_reaches)

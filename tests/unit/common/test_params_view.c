@@ -212,5 +212,34 @@ START_TEST(test_nearest)
 }
 END_TEST
 
+START_TEST(test_origin)
+{
+	struct params *p = load("[server]\n[limits]\n\nmax-sessions = 7\n");
+	const struct section *limits = params_section_object(p, "limits");
+	const size_t set = offsetof(struct limits_params, max_sessions);
+	const size_t unset = offsetof(struct limits_params, idle_timeout_ms);
+	struct ini_error err;
+	struct param_origin at;
+
+	ck_assert_int_eq(params_override(p, "server.user=x", &err), 0);
+	ck_assert_int_eq(params_finish(p, &err), 0);
+	ck_assert(params_is_set(limits, set));
+	ck_assert(!params_is_set(limits, unset)); /* a default is not set */
+	at = params_origin(limits, set);
+	ck_assert_str_eq(at.file, "f");
+	ck_assert_uint_eq(at.line, 4);
+	at = params_origin(limits, unset);
+	ck_assert_str_eq(at.file, "f");
+	ck_assert_uint_eq(at.line, 2);
+	at = params_origin(params_section_object(p, "server"),
+			   offsetof(struct server_params, user));
+	ck_assert_str_eq(at.file, "-o");
+	at = params_origin(params_next(p, "listen", NULL), offsetof(struct listen_params, auth));
+	ck_assert_str_eq(at.file, PARAM_DEFAULT_FILE);
+	ck_assert_uint_eq(at.line, 0);
+	params_free(p);
+}
+END_TEST
+
 SUITE_MAIN("params_view", test_print_defaults, test_print_reads_back, test_print_values, test_diff,
-	   test_fail, test_nearest)
+	   test_fail, test_origin, test_nearest)

@@ -282,6 +282,7 @@ START_TEST(test_stub_hides_everything_but_the_question)
 	msg[2] |= 0x86; /* QR AA TC */
 	msg[3] = 0xb1;  /* RA AD FORMERR */
 	stub[2] |= 0x80;
+	stub[3] = 2; /* SERVFAIL */
 	lower.user_ops->on_message(lower.user, msg, len);
 	ck_assert_uint_eq(upper.len, stub_len);
 	ck_assert_mem_eq(upper.bytes, stub, stub_len);

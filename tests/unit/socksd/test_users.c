@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/container.h"
+#include "common/crypto.h"
 #include "socksd/users.h"
 
 #include "tests/unit/suite.h"
@@ -116,6 +117,45 @@ START_TEST(test_find)
 }
 END_TEST
 
+/* What an unknown user's password is tried on: always a hash that can be worked with. */
+START_TEST(test_decoy)
+{
+	static const char text[] = "alice:" HASH "\nbob:" HASH2;
+	struct users *users;
+	struct ini_error error;
+	const char *decoy;
+
+	ck_assert_int_eq(users_parse("users", text, sizeof text - 1, &users, &error), 0);
+	ck_assert_str_eq(users_decoy(users, 0), HASH);
+	ck_assert_str_eq(users_decoy(users, 1), HASH2);
+	ck_assert_str_eq(users_decoy(users, UINT64_MAX), HASH2);
+	users_free(users);
+	ck_assert_int_eq(users_parse("users", "", 0, &users, &error), 0);
+	decoy = users_decoy(users, 5);
+	ck_assert(crypto_password_hash_valid(decoy));
+	ck_assert(strncmp(decoy, "$argon2id$v=19$m=19456,t=2,p=1$", 31) == 0);
+	ck_assert(!crypto_password_verify(decoy, "", 0));
+	users_free(users);
+}
+END_TEST
+
+/* Without users, an unknown one costs what socksd-passwd's hashes do. */
+START_TEST(test_decoy_costs_as_much)
+{
+	char hash[CRYPTO_PASSWORD_HASH_MAX];
+	struct users *users;
+	struct ini_error error;
+	const char *decoy;
+
+	ck_assert_int_eq(users_parse("users", "", 0, &users, &error), 0);
+	decoy = users_decoy(users, 0);
+	ck_assert_int_eq(crypto_password_hash("x", 1, hash), 0);
+	ck_assert_uint_eq(strlen(hash), strlen(decoy));
+	ck_assert_int_eq(strncmp(hash, decoy, 31), 0);
+	users_free(users);
+}
+END_TEST
+
 START_TEST(test_thousands)
 {
 	enum {
@@ -175,4 +215,5 @@ START_TEST(test_name_fault)
 }
 END_TEST
 
-SUITE_MAIN("users", test_parse, test_find, test_thousands, test_size_limit, test_name_fault)
+SUITE_MAIN("users", test_parse, test_find, test_decoy, test_decoy_costs_as_much, test_thousands,
+	   test_size_limit, test_name_fault)

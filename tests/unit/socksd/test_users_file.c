@@ -4,6 +4,7 @@
 
 #include "tests/unit/suite.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -143,12 +144,46 @@ START_TEST(test_load)
 	struct ini_error error;
 
 	write_file("users", "# x\nalice:" HASH "\n", 0600);
-	ck_assert_int_eq(users_file_load("users", &users, &error), 0);
+	ck_assert_int_eq(users_file_load("users", false, &users, &error), 0);
 	ck_assert_pstr_eq(users_find(users, "alice", 5), HASH);
 	users_free(users);
 	write_file("users", "alice:x\n", 0600);
-	check_fails(users_file_load("users", &users, &error), &error,
+	check_fails(users_file_load("users", false, &users, &error), &error,
 		    "users:1: bad password hash of user 'alice' (");
+}
+END_TEST
+
+static const struct {
+	mode_t mode;
+	bool world_readable;
+	const char *error; /* NULL: loaded */
+} mode_cases[] = {
+	{ 0600, false, NULL },
+	{ 0640, false, NULL },
+	{ 0660, false, NULL },
+	{ 0644, false, "users: everybody may read it" },
+	{ 0644, true, NULL },
+	{ 0604, false, "users: everybody may read it" },
+	{ 0602, false, "users: everybody may write it" },
+	{ 0602, true, "users: everybody may write it" },
+	{ 0666, true, "users: everybody may write it" },
+};
+
+START_TEST(test_mode)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(mode_cases); i++) {
+		struct users *users = NULL;
+		struct ini_error error;
+		int r;
+
+		write_file("users", "alice:" HASH "\n", mode_cases[i].mode);
+		r = users_file_load("users", mode_cases[i].world_readable, &users, &error);
+		ck_assert_msg(r == (mode_cases[i].error ? -EPERM : 0), "case %zu: %d", i, r);
+		if (mode_cases[i].error) {
+			ck_assert_str_eq(error.text, mode_cases[i].error);
+		}
+		users_free(users);
+	}
 }
 END_TEST
 
@@ -157,23 +192,25 @@ START_TEST(test_unusual_files)
 	struct users *users;
 	struct ini_error error;
 
-	check_fails(users_file_load("none", &users, &error), &error,
+	check_fails(users_file_load("none", false, &users, &error), &error,
 		    "none: cannot open: No such file");
 	check_fails(users_file_delete("none", "alice", &error), &error,
 		    "none: cannot open: No such file");
 	check_fails(users_file_set("none/users", "alice", HASH, &error), &error,
 		    "none/users: cannot open its directory: No such file");
 	ck_assert_int_eq(mkdir("dir", 0700), 0);
-	check_fails(users_file_load("dir", &users, &error), &error, "dir: not a regular file");
+	check_fails(users_file_load("dir", false, &users, &error), &error,
+		    "dir: not a regular file");
 	check_fails(users_file_set("dir", "alice", HASH, &error), &error,
 		    "dir: not a regular file");
 	check_fails(users_file_set("dir/", "alice", HASH, &error), &error,
 		    "dir/: not a regular file");
 	ck_assert_int_eq(mkfifo("fifo", 0600), 0);
-	check_fails(users_file_load("fifo", &users, &error), &error, "fifo: not a regular file");
+	check_fails(users_file_load("fifo", false, &users, &error), &error,
+		    "fifo: not a regular file");
 	check_fails(users_file_set("fifo", "alice", HASH, &error), &error,
 		    "fifo: not a regular file");
-	check_fails(users_file_load("/dev/zero", &users, &error), &error,
+	check_fails(users_file_load("/dev/zero", false, &users, &error), &error,
 		    "/dev/zero: not a regular file");
 }
 END_TEST
@@ -186,7 +223,8 @@ START_TEST(test_too_large)
 
 	write_file("users", "alice:" HASH "\n", 0600);
 	ck_assert_int_eq(truncate("users", (off_t)USERS_TEXT_MAX_BYTES + 1), 0);
-	check_fails(users_file_load("users", &users, &error), &error, "users: file too large (");
+	check_fails(users_file_load("users", false, &users, &error), &error,
+		    "users: file too large (");
 	check_fails(users_file_set("users", "bob", HASH, &error), &error,
 		    "users: file too large (");
 	ck_assert_int_eq(stat("users", &st), 0);
@@ -274,7 +312,8 @@ START_TEST(test_concurrent)
 		}
 	}
 	for (int i = 0; i < 50; i++) {
-		ck_assert_msg(users_file_load("users", &users, &error) == 0, "%s", error.text);
+		ck_assert_msg(users_file_load("users", false, &users, &error) == 0, "%s",
+			      error.text);
 		ck_assert_ptr_nonnull(users_find(users, "bob", 3));
 		users_free(users);
 	}
@@ -284,7 +323,7 @@ START_TEST(test_concurrent)
 		ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
 		ck_assert_int_eq(status, 0);
 	}
-	ck_assert_int_eq(users_file_load("users", &users, &error), 0);
+	ck_assert_int_eq(users_file_load("users", false, &users, &error), 0);
 	ck_assert_uint_eq(users_count(users), 1 + WRITERS * ROUNDS);
 	users_free(users);
 }
@@ -292,10 +331,10 @@ END_TEST
 
 int main(void)
 {
-	static const TTest *const *const tests[] = { &test_edit,          &test_load,
-						     &test_unusual_files, &test_too_large,
-						     &test_symlink,       &test_leftover,
-						     &test_owner,         &test_concurrent };
+	static const TTest *const *const tests[] = {
+		&test_edit,    &test_load,     &test_mode,  &test_unusual_files, &test_too_large,
+		&test_symlink, &test_leftover, &test_owner, &test_concurrent
+	};
 	Suite *suite = suite_create("users_file");
 	TCase *tcase = tcase_create("users_file");
 

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: ISC */
+#include "socksd/egress.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static const struct addr *address_for(const struct egress *egress, int family)
+{
+	return family == AF_INET ? &egress->ipv4 : &egress->ipv6;
+}
+
+bool egress_has_family(const struct egress *egress, int family)
+{
+	bool any = egress->ipv4.sa.sa_family == AF_UNSPEC && egress->ipv6.sa.sa_family == AF_UNSPEC;
+
+	return any || address_for(egress, family)->sa.sa_family == family;
+}
+
+static int bind_address(const struct addr *a, int fd)
+{
+	const int on = 1;
+
+	/* An option of the IP level for both families. */
+	if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) < 0 ||
+	    bind(fd, &a->sa, addr_len(a)) < 0) {
+		return -errno;
+	}
+	return 0;
+}
+
+int egress_apply(const struct egress *egress, int fd, int family)
+{
+	const struct addr *a = address_for(egress, family);
+	const int on = 1;
+
+	if (!egress_has_family(egress, family)) {
+		return -ENETUNREACH;
+	}
+	if (egress->interface && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, egress->interface,
+					    (socklen_t)strlen(egress->interface)) < 0) {
+		return -errno;
+	}
+	if (egress->fwmark != 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_MARK, &egress->fwmark, sizeof egress->fwmark) < 0) {
+		return -errno;
+	}
+	if (egress->fast_open) {
+		/* An optimisation: a kernel without it connects as always. */
+		setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof on);
+	}
+	return a->sa.sa_family == family ? bind_address(a, fd) : 0;
+}

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: ISC
+"""The daemons under a service manager: readiness, reload, watchdog, passed sockets."""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+import harness
+import socks_client as socks
+from dns_message import Message, a_record, query_bytes
+from harness import expect, wait_until
+from peers import DnsServer, TcpTarget, ask_udp, echo
+
+PTRACE_SEIZE = 0x4206
+PTRACE_INTERRUPT = 0x4207
+PTRACE_DETACH = 17
+
+# Opens TCP listeners and UDP sockets as PID 1 would, and becomes the daemon with them.
+PASS_SOCKETS = """
+import os, socket, sys
+end = sys.argv.index("--")
+socks = []
+for spec in sys.argv[1:end]:
+    kind, host, port = spec.split(",")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    s = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    if kind == "tcp":
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind((host, int(port)))
+    if kind == "tcp":
+        s.listen(128)
+    socks.append(s)
+keep = [os.dup(s.fileno()) for s in socks]
+high = [os.dup2(fd, 100 + i) for i, fd in enumerate(keep)]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i, inheritable=True)
+os.closerange(3 + len(socks), 300)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(socks)))
+os.execv(sys.argv[end + 1], sys.argv[end + 1:])
+"""
+
+
+class Manager:
+    """Receives what a daemon says to $NOTIFY_SOCKET."""
+
+    def __init__(self, name):
+        self.path = harness.temporary_path(name)
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(self.path)
+        os.chmod(self.path, 0o777)
+        self.messages = []  # (time, lines)
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def _receive(self):
+        while True:
+            lines = self.sock.recv(4096).decode().split("\n")
+            self.messages.append((time.monotonic(), lines))
+
+    def said(self, line, after=0):
+        return [when for when, lines in self.messages if line in lines and when > after]
+
+    def wait_for(self, line, after=0, seconds=5):
+        return wait_until(lambda: self.said(line, after), seconds, f"message {line}")[0]
+
+    def wrapper(self, *more):
+        return ["env", f"NOTIFY_SOCKET={self.path}", *more]
+
+
+def test_ready_reload_stop():
+    """READY when it serves; RELOADING and READY around a reload; STOPPING at the end"""
+    for program in ("socksd", "dnsproxyd"):
+        manager = Manager(f"{program}.notify")
+        start = harness.socksd if program == "socksd" else lambda **more: harness.dnsproxyd("127.0.0.1:9", **more)
+        daemon = start(wrapper=manager.wrapper())
+        ready = manager.wait_for("READY=1")
+        expect(harness.accepts(daemon.port), True, "that it accepts once it is ready")
+        daemon.send_signal(signal.SIGHUP)
+        reloading = manager.wait_for("RELOADING=1", ready)
+        stamps = [line for when, lines in manager.messages if when == reloading for line in lines
+                  if line.startswith("MONOTONIC_USEC=")]
+        now_usec = time.monotonic_ns() // 1000
+        expect(0 <= now_usec - int(stamps[0].split("=")[1]) < 10_000_000, True, "that the time of the reload is now")
+        manager.wait_for("READY=1", reloading)
+        daemon.stop()
+        manager.wait_for("STOPPING=1", reloading)
+
+
+def test_watchdog():
+    """WATCHDOG while all loops turn, and not when one worker hangs"""
+    manager = Manager("watchdog.notify")
+    daemon = harness.socksd("server.workers=2", wrapper=manager.wrapper("WATCHDOG_USEC=400000"))
+    wait_until(lambda: len(manager.said("WATCHDOG=1")) >= 5, 5, "five signs of life")
+    worker = next(int(tid) for tid in os.listdir(f"/proc/{daemon.process.pid}/task")
+                  if "/1" in open(f"/proc/{daemon.process.pid}/task/{tid}/comm", encoding="ascii").read())
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    if libc.ptrace(PTRACE_SEIZE, worker, None, None) < 0:
+        raise harness.Skip("ptrace is not allowed")
+    libc.ptrace(PTRACE_INTERRUPT, worker, None, None)
+    os.waitpid(worker, 0x40000000)  # __WALL
+    hung = time.monotonic()
+    time.sleep(1.5)
+    expect(len(manager.said("WATCHDOG=1", hung + 0.5)), 0, "signs of life while a worker hangs")
+    libc.ptrace(PTRACE_DETACH, worker, None, None)
+    manager.wait_for("WATCHDOG=1", time.monotonic())
+    daemon.stop()
+
+
+def test_socksd_takes_passed_sockets():
+    """socksd serves the sockets it was passed, on all workers, and says when one is for nobody"""
+    port, other = harness.free_port(), harness.free_port()
+    target = TcpTarget(echo)
+    try:
+        daemon = harness.Daemon("socksd", port, [f"listen test.address=127.0.0.1:{port}", "server.workers=2"],
+                                wrapper=[sys.executable, "-c", PASS_SOCKETS, f"tcp,127.0.0.1,{port}",
+                                         f"tcp,127.0.0.1,{other}", "--"])
+        for _ in range(20):
+            with socks.connect(port, "127.0.0.1", target.port) as sock:
+                sock.sendall(b"hello")
+                expect(sock.recv(5), b"hello", "echo")
+        daemon.wait_log(rf"passed-socket-unused address=127\.0\.0\.1:{other} ")
+        daemon.stop()
+    finally:
+        target.close()
+
+
+def test_a_restart_loses_no_connection():
+    """With a passed socket no connection is refused while the daemon restarts"""
+    port = harness.free_port()
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(1024)
+    refused, served = [], []
+    stop = threading.Event()
+
+    def run_daemon():
+        def become():
+            os.dup2(listener.fileno(), 3, inheritable=True)
+            os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+
+        command = [harness.program_path("socksd"), "-o", f"listen test.address=127.0.0.1:{port}", "-o",
+                   "log.level=warning"]
+        if harness.SANITIZED and harness.IS_ROOT:
+            command += ["-o", "server.user=root"]
+        return harness.start(command, preexec_fn=become, pass_fds=(3,), stderr=harness.subprocess.DEVNULL)
+
+    def client():
+        while not stop.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+                    sock.sendall(b"\x05\x01\x00")
+                    (served if sock.recv(2) == b"\x05\x00" else refused).append(time.monotonic())
+            except OSError as error:
+                refused.append(error)
+            time.sleep(0.02)
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    try:
+        daemon = run_daemon()
+        for thread in clients:
+            thread.start()
+        for _ in range(5):
+            time.sleep(0.5)
+            daemon.send_signal(signal.SIGINT)
+            expect(daemon.wait(10), 0, "exit status")
+            daemon = run_daemon()
+        time.sleep(0.5)
+    finally:
+        stop.set()
+        for thread in clients:
+            thread.join()
+    daemon.send_signal(signal.SIGTERM)
+    expect(daemon.wait(10), 0, "exit status")
+    listener.close()
+    # A client that was being served when the daemon went away may see its end, but nobody is turned away.
+    turned_away = [error for error in refused if isinstance(error, ConnectionRefusedError)]
+    expect(turned_away, [], "clients turned away")
+    expect(len(served) > 100, True, f"that many were served ({len(served)})")
+
+
+def test_dnsproxyd_takes_passed_sockets():
+    """dnsproxyd answers on the sockets it was passed"""
+    port = harness.free_port()
+    upstream = DnsServer(lambda message, transport: message.answer_bytes([a_record(message.name, "192.0.2.1")]))
+    try:
+        daemon = harness.Daemon(
+            "dnsproxyd", port,
+            [f"listen test.address=127.0.0.1:{port}", f"upstream default.server=127.0.0.1:{upstream.port}"],
+            wrapper=[sys.executable, "-c", PASS_SOCKETS, f"udp,127.0.0.1,{port}", f"tcp,127.0.0.1,{port}", "--"])
+        for number in range(20):
+            answer = Message(ask_udp(query_bytes(f"n{number % 5}.example", 1), port))
+            expect(answer.rcode, 0, "rcode")
+        expect("passed-socket-unused" in daemon.log(), False, "whether a socket was for nobody")
+        daemon.stop()
+    finally:
+        upstream.close()
+
+
+if __name__ == "__main__":
+    harness.run(globals())
