@@ -5,6 +5,7 @@
 
 #include "dnsproxyd/metrics.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 struct fetch {
@@ -149,22 +150,25 @@ static void close_question(struct fetcher *f, struct inflight_waiter *waiter,
 	inflight_finish(f->inflight, question, NULL, answer);
 }
 
-/* Take over a question that we lead; false when there is no room, and it is closed again. */
-static bool start(struct fetcher *f, const struct dnsmsg_query *query, const struct cache_key *key,
-		  struct inflight_waiter *waiter, struct inflight_question *question)
+/* Take over a question that we lead. -EAGAIN when too many are open, -ENOENT when there is no
+ * server, -ENOMEM; then it is closed again. */
+static int start(struct fetcher *f, const struct dnsmsg_query *query, const struct cache_key *key,
+		 struct inflight_waiter *waiter, struct inflight_question *question)
 {
 	struct fetch *fetch = NULL;
+	int r = -EAGAIN;
 
 	if (f->count < f->config->limits->max_outstanding) {
 		fetch = calloc(1, sizeof *fetch);
+		r = -ENOMEM;
 	}
 	if (fetch) {
 		fetch->fetcher = f;
 		fetch->query = *query;
 		fetch->key = *key;
 		fetch->question = question;
-		if (forward_start(&fetch->forward, &f->group, &fetch->query, on_forwarded, fetch) <
-		    0) {
+		r = forward_start(&fetch->forward, &f->group, &fetch->query, on_forwarded, fetch);
+		if (r < 0) {
 			free(fetch);
 			fetch = NULL;
 		}
@@ -172,7 +176,7 @@ static bool start(struct fetcher *f, const struct dnsmsg_query *query, const str
 	if (!fetch) {
 		close_question(f, waiter, question,
 			       inflight_answer_new(UPSTREAM_OVERLOAD, DNS_RCODE_SERVFAIL, NULL, 0));
-		return false;
+		return r;
 	}
 	fetch->next = f->first;
 	if (fetch->next) {
@@ -180,7 +184,7 @@ static bool start(struct fetcher *f, const struct dnsmsg_query *query, const str
 	}
 	f->first = fetch;
 	f->count++;
-	return true;
+	return 0;
 }
 
 /* Between our look into the cache and our taking the lead another worker may have finished the same
@@ -220,7 +224,14 @@ enum fetch_step fetch_join(struct fetcher *f, const struct dnsmsg_query *query,
 	if (is_cached_now(f, key, waiter, question)) {
 		return FETCH_CACHED;
 	}
-	return start(f, query, key, waiter, question) ? FETCH_WAITING : FETCH_REFUSED;
+	switch (start(f, query, key, waiter, question)) {
+	case 0:
+		return FETCH_WAITING;
+	case -ENOENT:
+		return FETCH_NOBODY;
+	default:
+		return FETCH_REFUSED;
+	}
 }
 
 void fetch_refresh(struct fetcher *f, const struct dnsmsg_query *query, const struct cache_key *key)
@@ -229,7 +240,7 @@ void fetch_refresh(struct fetcher *f, const struct dnsmsg_query *query, const st
 	struct inflight_question *question;
 
 	if (inflight_open(f->inflight, key, &question) == INFLIGHT_LEADS &&
-	    start(f, query, key, &nobody, question)) {
+	    start(f, query, key, &nobody, question) == 0) {
 		count(f, METRIC_refreshes);
 	}
 }

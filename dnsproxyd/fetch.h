@@ -44,6 +44,7 @@ enum fetch_step {
 	FETCH_WAITING, /* fn will be called, or inflight_leave() */
 	FETCH_CACHED,  /* an answer has come into the cache just now */
 	FETCH_REFUSED, /* too many fetches, or too many who wait for this one */
+	FETCH_NOBODY,  /* there is no server to ask */
 };
 
 /* Wait for the answer to a question that is not in the cache; fetch it unless somebody does.

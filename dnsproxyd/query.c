@@ -381,15 +381,18 @@ static size_t answer_known_failure(struct query *query, uint8_t *buf, size_t cap
 	return len;
 }
 
-static size_t answer_overload(struct query *query, uint8_t *buf, size_t cap)
+/* Why an open question could not even be sent. */
+static size_t answer_unsent(struct query *query, bool is_alone, uint8_t *buf, size_t cap)
 {
-	static const struct dnsmsg_ede ede = { DNS_EDE_OTHER, "too many open queries" };
+	static const struct dnsmsg_ede overload = { DNS_EDE_OTHER, "too many open queries" };
+	static const struct dnsmsg_ede nobody = { DNS_EDE_NO_REACHABLE_AUTHORITY, "no upstream" };
 	const struct dnsmsg_query *q = &query->draft.question;
 	size_t len;
 
-	count(query->context, METRIC_queries_overload);
-	len = dnsmsg_error(q, DNS_RCODE_SERVFAIL, &ede, buf, reply_limit(q, query->is_udp, cap));
-	log_reply(query, buf, len, QUERY_FROM_OVERLOAD);
+	count(query->context, is_alone ? METRIC_answers_failed : METRIC_queries_overload);
+	len = dnsmsg_error(q, DNS_RCODE_SERVFAIL, is_alone ? &nobody : &overload, buf,
+			   reply_limit(q, query->is_udp, cap));
+	log_reply(query, buf, len, is_alone ? QUERY_FROM_FAILED : QUERY_FROM_OVERLOAD);
 	return len;
 }
 
@@ -414,7 +417,12 @@ static size_t wait_for_answer(struct query *query, uint8_t *buf, size_t cap)
 		return len;
 	}
 	if (step != FETCH_WAITING) {
-		return answer_overload(query, buf, cap);
+		len = draft->is_expired ? answer_stale(query, buf, cap) : 0;
+		if (len > 0) {
+			log_reply(query, buf, len, QUERY_FROM_STALE);
+			return len;
+		}
+		return answer_unsent(query, step == FETCH_NOBODY, buf, cap);
 	}
 	open_query(query);
 	if (draft->is_expired && c->config->cache->serve_stale_ms > 0) {

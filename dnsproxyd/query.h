@@ -85,8 +85,8 @@ struct query {
 };
 
 /* Wait for the answer from upstream. When there is one at hand after all, or this cannot even begin
- * (too many are open), the reply is written to buf and its length returned, and the query has
- * ended; otherwise 0. */
+ * (too many are open, no server), the reply is written to buf and its length returned, and the
+ * query has ended; otherwise 0. */
 size_t query_start(struct query *query, struct query_context *context,
 		   const struct query_origin *origin, const struct query_draft *draft,
 		   query_done_fn done, uint8_t *buf, size_t cap);
