@@ -345,6 +345,11 @@ void cache_key_init(struct cache_key *key, const struct cache *cache, const uint
 	key->hash = cache->hash(&cache->hash_key, key->bytes, key->len);
 }
 
+uint8_t cache_key_group(const struct cache_key *key)
+{
+	return key->bytes[0];
+}
+
 bool cache_key_equal(const struct cache_key *a, const struct cache_key *b)
 {
 	return a->hash == b->hash && a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;

@@ -67,6 +67,9 @@ struct cache_key {
 void cache_key_init(struct cache_key *key, const struct cache *cache, const uint8_t *question,
 		    size_t question_len, bool dnssec_ok, bool checking_disabled, uint8_t group);
 
+/* The group it was made for. */
+uint8_t cache_key_group(const struct cache_key *key);
+
 bool cache_key_equal(const struct cache_key *a, const struct cache_key *b);
 
 /* What to keep: a message as dnsreply_normalize() writes it. */

@@ -15,6 +15,7 @@ struct fetch {
 	struct dnsmsg_query query;
 	struct cache_key key;
 	struct inflight_question *question;
+	unsigned generation;
 	struct forward forward;
 	struct deferred deferred;
 };
@@ -47,6 +48,12 @@ static void end_fetch(struct fetch *fetch, struct inflight_answer *answer)
 	inflight_finish(f->inflight, fetch->question, f->port, answer);
 }
 
+/* Whom to ask. */
+static struct group *group_of(const struct fetcher *f, const struct cache_key *key)
+{
+	return groups_get(f->groups, cache_key_group(key));
+}
+
 /* --- what came ------------------------------------------------------------------------------- */
 
 static uint32_t seconds(uint64_t ms)
@@ -73,6 +80,10 @@ static void keep(struct fetch *fetch, const struct dnsreply *reply,
 		.negative = reply->kind != DNSREPLY_POSITIVE,
 	};
 
+	/* Of servers that a reload has replaced: their number may mean others now. */
+	if (fetch->generation != f->generation) {
+		return;
+	}
 	if (reply->kind != DNSREPLY_OTHER && reply->kind != DNSREPLY_TRUNCATED && body->ttl_s > 0) {
 		/* What cannot be kept is asked again next time. */
 		(void)cache_put(f->cache, &fetch->key, &answer, &ttls, loop_now_ms(f->loop));
@@ -91,7 +102,7 @@ static bool take_answer(struct fetch *fetch, const uint8_t *msg, const struct dn
 		return false;
 	}
 	keep(fetch, reply, &body);
-	failures_forget(f->failures, key->hash, key->bytes[0], loop_now_ms(f->loop));
+	failures_forget(f->failures, key->hash, cache_key_group(key), loop_now_ms(f->loop));
 	end_fetch(fetch, inflight_answer_new(UPSTREAM_ANSWER, reply->rcode, f->message, body.len));
 	return true;
 }
@@ -102,7 +113,7 @@ static void note_failure(struct fetch *fetch, enum upstream_outcome outcome, uns
 	struct fetcher *f = fetch->fetcher;
 	const struct cache_key *key = &fetch->key;
 	const struct failure failure = {
-		.group = key->bytes[0],
+		.group = cache_key_group(key),
 		.unreached = outcome == UPSTREAM_TIMEOUT || outcome == UPSTREAM_UNREACHABLE,
 		.outcome = (uint8_t)outcome,
 		.rcode = (uint8_t)(rcode & DNSMSG_RCODE),
@@ -167,7 +178,9 @@ static int start(struct fetcher *f, const struct dnsmsg_query *query, const stru
 		fetch->query = *query;
 		fetch->key = *key;
 		fetch->question = question;
-		r = forward_start(&fetch->forward, &f->group, &fetch->query, on_forwarded, fetch);
+		fetch->generation = f->generation;
+		r = forward_start(&fetch->forward, group_of(f, key), &fetch->query, on_forwarded,
+				  fetch);
 		if (r < 0) {
 			free(fetch);
 			fetch = NULL;
@@ -210,6 +223,11 @@ enum fetch_step fetch_join(struct fetcher *f, const struct dnsmsg_query *query,
 {
 	struct inflight_question *question;
 
+	/* Not to wait for itself. */
+	if (group_is_asking(group_of(f, key), query)) {
+		count(f, METRIC_loops);
+		return FETCH_LOOP;
+	}
 	switch (inflight_join(f->inflight, key, f->port,
 			      f->config->limits->max_waiting_per_question, waiter, fn, &question)) {
 	case INFLIGHT_FOLLOWS:

@@ -30,7 +30,8 @@ struct fetcher {
 	struct inflight *inflight;
 	struct failures *failures;
 	struct inflight_port *port; /* this worker's */
-	struct forward_group group;
+	struct groups *groups;      /* of servers; the cache key says which */
+	unsigned generation;        /* of the groups: goes up when they are others */
 	uint8_t *message; /* room for one message, DNSMSG_MAX bytes, for one call at a time */
 	struct fetch *first;
 	size_t count;
@@ -45,6 +46,7 @@ enum fetch_step {
 	FETCH_CACHED,  /* an answer has come into the cache just now */
 	FETCH_REFUSED, /* too many fetches, or too many who wait for this one */
 	FETCH_NOBODY,  /* there is no server to ask */
+	FETCH_LOOP,    /* the question is one of our own that came back */
 };
 
 /* Wait for the answer to a question that is not in the cache; fetch it unless somebody does.

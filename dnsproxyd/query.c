@@ -10,8 +10,7 @@
 #include <string.h>
 
 enum {
-	CACHE_GROUP = 0,     /* there is one set of upstream servers */
-	KEEPALIVE_UNIT = 100 /* ms */
+	KEEPALIVE_UNIT = 100, /* ms */
 };
 
 static void count(struct query_context *c, enum dnsproxyd_metric metric)
@@ -42,9 +41,12 @@ static void note_reply(struct query_context *c, const struct query_origin *origi
 static void init_key(struct query_context *c, struct query_draft *draft)
 {
 	const struct dnsmsg_query *q = &draft->question;
+	const size_t name_len = q->question_len - 4u; /* type and class follow */
+
+	draft->group = (uint8_t)config_find_group(c->config, q->question, name_len);
 
 	cache_key_init(&draft->key, c->cache, q->question, q->question_len, q->dnssec_ok,
-		       (q->flags & DNSMSG_CD) != 0, CACHE_GROUP);
+		       (q->flags & DNSMSG_CD) != 0, draft->group);
 }
 
 /* Fetch the successor of an answer that is about to expire and was asked for before. */
@@ -82,8 +84,9 @@ static bool answer_special(struct query_context *c, const struct query_draft *dr
 {
 	const struct dnsmsg_query *q = &draft->question;
 	struct dnsmsg_ede ede = { DNS_EDE_SYNTHESIZED, NULL };
-	size_t len = special_answer(
-		q, c->config->server->local_zones ? SPECIAL_LOCAL : SPECIAL_ALWAYS, buf, &ede);
+	/* [forward] overrules what is special in this network only. */
+	bool is_local = c->config->server->local_zones && draft->group == 0;
+	size_t len = special_answer(q, is_local ? SPECIAL_LOCAL : SPECIAL_ALWAYS, buf, &ede);
 
 	if (len == 0 && q->qtype == DNS_TYPE_ANY && is_udp) {
 		len = special_answer_any(q, buf);
@@ -291,10 +294,8 @@ static struct dnsmsg_ede failure_ede(enum upstream_outcome outcome, const uint8_
 		own.code = DNS_EDE_INVALID_DATA;
 		break;
 	case UPSTREAM_TIMEOUT:
-		own.code = DNS_EDE_NO_REACHABLE_AUTHORITY;
-		break;
 	case UPSTREAM_UNREACHABLE:
-		own.code = DNS_EDE_NETWORK_ERROR;
+		own.code = DNS_EDE_NO_REACHABLE_AUTHORITY;
 		break;
 	default:
 		own.code = DNS_EDE_OTHER;
@@ -382,17 +383,20 @@ static size_t answer_known_failure(struct query *query, uint8_t *buf, size_t cap
 }
 
 /* Why an open question could not even be sent. */
-static size_t answer_unsent(struct query *query, bool is_alone, uint8_t *buf, size_t cap)
+static size_t answer_unsent(struct query *query, enum fetch_step step, uint8_t *buf, size_t cap)
 {
 	static const struct dnsmsg_ede overload = { DNS_EDE_OTHER, "too many open queries" };
 	static const struct dnsmsg_ede nobody = { DNS_EDE_NO_REACHABLE_AUTHORITY, "no upstream" };
+	static const struct dnsmsg_ede loop = { DNS_EDE_OTHER, "forwarding loop" };
 	const struct dnsmsg_query *q = &query->draft.question;
+	const struct dnsmsg_ede *ede = step == FETCH_NOBODY ? &nobody
+				       : step == FETCH_LOOP ? &loop
+							    : &overload;
 	size_t len;
 
-	count(query->context, is_alone ? METRIC_answers_failed : METRIC_queries_overload);
-	len = dnsmsg_error(q, DNS_RCODE_SERVFAIL, is_alone ? &nobody : &overload, buf,
-			   reply_limit(q, query->is_udp, cap));
-	log_reply(query, buf, len, is_alone ? QUERY_FROM_FAILED : QUERY_FROM_OVERLOAD);
+	count(query->context, ede == &overload ? METRIC_queries_overload : METRIC_answers_failed);
+	len = dnsmsg_error(q, DNS_RCODE_SERVFAIL, ede, buf, reply_limit(q, query->is_udp, cap));
+	log_reply(query, buf, len, ede == &overload ? QUERY_FROM_OVERLOAD : QUERY_FROM_FAILED);
 	return len;
 }
 
@@ -422,7 +426,7 @@ static size_t wait_for_answer(struct query *query, uint8_t *buf, size_t cap)
 			log_reply(query, buf, len, QUERY_FROM_STALE);
 			return len;
 		}
-		return answer_unsent(query, step == FETCH_NOBODY, buf, cap);
+		return answer_unsent(query, step, buf, cap);
 	}
 	open_query(query);
 	if (draft->is_expired && c->config->cache->serve_stale_ms > 0) {

@@ -52,6 +52,7 @@ struct query_draft {
 	struct dnsmsg_query question;
 	struct cache_key key;
 	bool is_expired; /* the cache has an answer, but too old */
+	uint8_t group;   /* whom to ask: index of the configuration's groups */
 };
 
 enum query_step {

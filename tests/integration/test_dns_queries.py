@@ -275,6 +275,61 @@ def test_serve_stale():
     flaky.close()
 
 
+def test_outage():
+    """Upstream dead, then back: with the cache warm nobody sees a failure, with it cold SERVFAIL comes within 5 s with EDE,
+    and within a second of its return all is well; never more than three sends a question"""
+    flaky = Switch(ttl=1)
+    daemon = harness.dnsproxyd(flaky.address, "server.workers=2")
+    warm = [f"warm{index}.example" for index in range(10)]
+    for name in warm:
+        ask(daemon.port, name)
+    time.sleep(1.2)
+    flaky.mode = "silent"
+    before = len(flaky.seen)
+    ends = time.monotonic() + 8
+    cold = 0
+
+    def keep_asking(name):
+        while time.monotonic() < ends:
+            expect(ask(daemon.port, name).rcode, dns.NOERROR, f"the RCODE for {name}")
+            time.sleep(0.2)
+
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        waiting = [pool.submit(keep_asking, name) for name in warm]
+        while time.monotonic() < ends:
+            reply, took = timed(ask, daemon.port, f"cold{cold}.example")
+            cold += 1
+            expect((reply.rcode, ede_of(reply)), (dns.SERVFAIL, 22), "RCODE and EDE of a cold name")
+            expect(took < 5, True, f"that {took:.1f} s are less than five")
+        for item in waiting:
+            item.result()
+    counts = {}
+    for name in flaky.names()[before:]:
+        counts[name] = counts.get(name, 0) + 1
+    expect(all(counts[f"cold{index}.example"] <= 3 for index in range(cold)), True, f"sends for cold names: {counts}")
+    flaky.mode = "answer"
+    time.sleep(1)
+    for name in ("new.example", "cold0.example", "warm3.example"):
+        reply, took = timed(ask, daemon.port, name)
+        expect((reply.rcode, took < 1), (dns.NOERROR, True), f"RCODE and haste of {name} after the return")
+    expect(ask(daemon.port, f"cold{cold - 1}.example").rcode, dns.NOERROR, "the RCODE of the name that failed last")
+    daemon.stop()
+    flaky.close()
+
+
+def test_forward_overrules_special():
+    """A domain of [forward] is asked there though it is special, and localhost is not"""
+    corp = Switch()
+    daemon = harness.dnsproxyd(server().address, f"upstream corp.server={corp.address}", "forward corp.upstream=corp",
+                               "forward corp.domain=168.192.in-addr.arpa, internal")
+    for name, kind in (("1.1.168.192.in-addr.arpa", dns.PTR), ("nas.internal", dns.A)):
+        expect((len(ask(daemon.port, name, kind).answers), corp.names()[-1]), (1, name), "answers, and who was asked")
+    expect(ask(daemon.port, "1.1.16.172.in-addr.arpa", dns.PTR).rcode, dns.NXDOMAIN, "the RCODE of another zone")
+    expect(len(corp.seen), 2, "the number of queries that server saw")
+    daemon.stop()
+    corp.close()
+
+
 def test_serve_stale_after_servfail():
     """SERVFAIL is no reason to lose an answer either"""
     flaky = Switch(ttl=1)
