@@ -70,12 +70,12 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,               \
 	  "Sessions in which nothing moves for so long are ended.")                               \
 	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD,   \
-	  "The same once one side has finished sending.")                                         \
+	  "The same once one side has finished sending and the other goes on.")                   \
 	P(DURATION, fin_timeout_ms, "fin-timeout", "4m", 100, 2592000000, RELOAD,                 \
-	  "The same as long as nothing has come from the other side since then: most such "       \
-	  "clients are gone.")                                                                    \
+	  "The same once one side has finished sending and nothing has come from the other "      \
+	  "since.")                                                                               \
 	P(DURATION, stall_timeout_ms, "stall-timeout", "5m", 1000, 86400000, RELOAD,              \
-	  "Sessions with bytes for a side that takes none, or does not answer, for so long are "  \
+	  "Sessions with bytes for a side that takes none for so long, or does not answer, are "  \
 	  "ended.")                                                                               \
 	P(DURATION, drain_timeout_ms, "drain-timeout", "30s", 0, 86400000, RELOAD,                \
 	  "How long SIGTERM waits for sessions to end.")
@@ -145,6 +145,7 @@ struct listen_config {
 };
 
 struct config {
+	const struct params *params; /* what the rest borrows from */
 	const struct server_params *server;
 	const struct log_params *log;
 	const struct limits_params *limits;
