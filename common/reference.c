@@ -40,7 +40,7 @@ static const struct section *default_section(const struct params *params,
 static const char *describe_type(const struct param_row *row, char *buf, size_t size)
 {
 	static const char *const words[] = {
-		[PARAM_BOOL] = "yes or no",
+		[PARAM_BOOL] = "yes, no, on or off",
 		[PARAM_COUNT] = "number",
 		[PARAM_WORKERS] = "auto, number",
 		[PARAM_PERCENT] = "percentage",
