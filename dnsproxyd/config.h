@@ -6,7 +6,11 @@
 #ifndef DNSPROXYD_CONFIG_H
 #define DNSPROXYD_CONFIG_H
 
+#include "common/balance.h"
 #include "common/params.h"
+
+#include "dnsproxyd/endpoint.h"
+#include "dnsproxyd/suffixes.h"
 
 #define SERVER_PARAMS(P, PC)                                                                     \
 	P(WORKERS, workers, "workers", "auto", 1, 256, RESTART,                                  \
@@ -28,12 +32,29 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	  "Who is answered: local (loopback, private and link-local networks), any, or networks.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 
-#define UPSTREAM_PARAMS(P, PC)                                                           \
-	P(ADDRS, servers, "server", NULL, 53, 0, RELOAD,                                 \
-	  "Servers to ask, the first that works; by default those of /etc/resolv.conf.") \
-	P(DURATION, timeout_ms, "timeout", "2s", 50, 4000, RELOAD,                       \
+#define UPSTREAM_PARAMS(P, PC)                                                                    \
+	P(TEXTS, servers, "server", NULL, 0, 0, RELOAD,                                           \
+	  "Servers to ask: ADDRESS, ADDRESS:PORT, or tcp://ADDRESS:PORT to ask by TCP "           \
+	  "only. [upstream default] asks those of /etc/resolv.conf by default.")                  \
+	PC(strategy, "strategy", "fastest", "fastest|failover|roundrobin|leastconn|race", RELOAD, \
+	   "Which server is asked first: the fastest; the first that works; each in "             \
+	   "turn; the one with the fewest open questions; or several at once.")                   \
+	P(DURATION, timeout_ms, "timeout", "2s", 50, 4000, RELOAD,                                \
 	  "How long to wait for one server before asking again or asking the next.")
 PARAM_DECLARE(upstream_params, UPSTREAM_PARAMS);
+
+#define FORWARD_PARAMS(P, PC)                                                     \
+	P(TEXTS, domains, "domain", NULL, 0, 0, RELOAD,                           \
+	  "Domains that are asked elsewhere; the longest that fits a name wins.") \
+	P(TEXT, upstream, "upstream", NULL, 0, 0, RELOAD,                         \
+	  "The name of the [upstream] section whose servers are asked about them.")
+PARAM_DECLARE(forward_params, FORWARD_PARAMS);
+
+#define PRIVACY_PARAMS(P, PC)                                                              \
+	P(BOOL, randomize_case, "randomize-case", "on", 0, 0, RELOAD,                      \
+	  "Ask by UDP with letters in random case, which forgers have to guess; switched " \
+	  "off by itself for servers that cannot cope.")
+PARAM_DECLARE(privacy_params, PRIVACY_PARAMS);
 
 #define CACHE_PARAMS(P, PC)                                                                        \
 	P(SIZE, size_bytes, "size", "32M", 65536, 68719476736, RESTART,                            \
@@ -63,7 +84,18 @@ struct listen_config {
 	const struct listen_params *params;
 };
 
+/* Servers of one group; groups (their numbers are octets in the cache's keys). */
 #define CONFIG_SERVERS_MAX 16
+#define CONFIG_GROUPS_MAX  255
+
+/* One [upstream NAME] section. */
+struct group_config {
+	const char *name;
+	enum balance_strategy strategy;
+	uint32_t timeout_ms;
+	struct endpoint servers[CONFIG_SERVERS_MAX];
+	size_t server_count;
+};
 
 struct config {
 	const struct server_params *server;
@@ -72,10 +104,11 @@ struct config {
 	const struct limits_params *limits;
 	struct listen_config *listens;
 	size_t listen_count;
-	/* the servers to ask, in order; from the system when none is configured */
-	struct addr servers[CONFIG_SERVERS_MAX];
-	size_t server_count;
-	uint32_t timeout_ms;
+	const struct privacy_params *privacy;
+	/* The first is "default", with the system's servers when none is configured. */
+	struct group_config *groups;
+	size_t group_count;
+	struct suffixes *forwards; /* domains and the index of their group */
 };
 
 extern const struct params_schema config_schema;
@@ -89,5 +122,12 @@ void config_free(struct config *config);
 
 /* The section that has this listening address, or NULL. */
 const struct listen_config *config_find_listen(const struct config *config, const struct addr *a);
+
+/* The index of the group that is asked about this name (uncompressed, of len octets). */
+unsigned config_find_group(const struct config *config, const uint8_t *name, size_t len);
+
+/* Whether both ask the same servers about the same names, so that answers kept under one may be
+ * used under the other. */
+bool config_same_upstreams(const struct config *a, const struct config *b);
 
 #endif

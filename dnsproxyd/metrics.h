@@ -26,6 +26,14 @@
 	X(upstream_errors, "SERVFAIL and other refusals of upstream servers.")                  \
 	X(upstream_unreachable, "Queries that could not be sent, or were refused by ICMP.")     \
 	X(upstream_malformed, "Answers of upstream servers that were broken.")                  \
+	X(upstream_hedges, "Queries sent again because the first answer was slow to come.")     \
+	X(upstream_trials, "Queries sent besides, to servers that were down or not measured.")  \
+	X(upstream_down, "Times that a server was found not to work.")                          \
+	X(upstream_wrong_answers, "Datagrams that answered something else than was asked.")     \
+	X(upstream_wrong_case, "Datagrams that answered with letters in another case.")         \
+	X(upstream_case_off, "Times that random case was switched off for a server.")           \
+	X(upstream_bursts, "Times that a server was asked by TCP because of forged answers.")   \
+	X(loops, "Queries of our own that came back to us.")                                    \
 	X(tcp_accepted, "TCP connections accepted.")                                            \
 	X(tcp_now, "TCP connections open now.")                                                 \
 	X(tcp_refused, "TCP connections closed at once: not allowed, or too many.")             \

@@ -8,10 +8,6 @@
 
 #include <errno.h>
 
-enum {
-	CACHE_GROUP = 0, /* there is one set of upstream servers */
-};
-
 static void count(struct query_context *c, enum dnsproxyd_metric metric)
 {
 	metrics_add(c->metrics, metric, 1);
@@ -30,9 +26,12 @@ static size_t reply_limit(const struct dnsmsg_query *question, bool is_udp, size
 static void init_key(struct query_context *c, struct query_draft *draft)
 {
 	const struct dnsmsg_query *q = &draft->question;
+	const size_t name_len = q->question_len - 4u; /* type and class follow */
+
+	draft->group = (uint8_t)config_find_group(c->config, q->question, name_len);
 
 	cache_key_init(&draft->key, c->cache, q->question, q->question_len, q->dnssec_ok,
-		       (q->flags & DNSMSG_CD) != 0, CACHE_GROUP);
+		       (q->flags & DNSMSG_CD) != 0, draft->group);
 }
 
 /* From the cache. False on a miss. */
@@ -190,10 +189,13 @@ static size_t reply_unsent(struct query_context *c, const struct dnsmsg_query *q
 {
 	static const struct dnsmsg_ede overload = { DNS_EDE_OTHER, "too many open queries" };
 	static const struct dnsmsg_ede nobody = { DNS_EDE_NO_REACHABLE_AUTHORITY, "no upstream" };
-	bool alone = error == -ENOENT;
+	static const struct dnsmsg_ede loop = { DNS_EDE_OTHER, "forwarding loop" };
+	const struct dnsmsg_ede *ede = error == -ENOENT  ? &nobody
+				       : error == -ELOOP ? &loop
+							 : &overload;
 
-	count(c, alone ? METRIC_answers_failed : METRIC_queries_overload);
-	return dnsmsg_error(question, DNS_RCODE_SERVFAIL, alone ? &nobody : &overload, buf, limit);
+	count(c, ede == &overload ? METRIC_queries_overload : METRIC_answers_failed);
+	return dnsmsg_error(question, DNS_RCODE_SERVFAIL, ede, buf, limit);
 }
 
 size_t query_start(struct query *query, struct query_context *c, const struct query_draft *draft,
@@ -206,8 +208,8 @@ size_t query_start(struct query *query, struct query_context *c, const struct qu
 	query->draft = *draft;
 	query->is_udp = is_udp;
 	if (c->open_count < c->config->limits->max_outstanding) {
-		r = forward_start(&query->forward, &c->group, &query->draft.question, on_forwarded,
-				  query);
+		r = forward_start(&query->forward, groups_get(c->groups, draft->group),
+				  &query->draft.question, on_forwarded, query);
 	}
 	if (r < 0) {
 		return reply_unsent(c, &draft->question, r, buf,

@@ -25,7 +25,7 @@ struct query_context {
 	struct metrics *metrics;
 	struct cache *cache; /* shared by all workers */
 	const struct config *config;
-	struct forward_group group;
+	struct groups *groups;
 	size_t open_count; /* queries between query_start() and their end */
 	uint8_t *message;  /* room for one message, DNSMSG_MAX bytes, for one call at a time */
 	void (*on_idle)(struct query_context *context); /* the last open query has ended */
@@ -35,6 +35,7 @@ struct query_context {
 struct query_draft {
 	struct dnsmsg_query question;
 	struct cache_key key;
+	uint8_t group; /* whom to ask: index of the context's groups */
 };
 
 enum query_step {

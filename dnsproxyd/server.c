@@ -9,22 +9,13 @@
 #include "dnsproxyd/config.h"
 #include "dnsproxyd/front_tcp.h"
 #include "dnsproxyd/front_udp.h"
+#include "dnsproxyd/group.h"
 #include "dnsproxyd/metrics.h"
 #include "dnsproxyd/query.h"
-#include "dnsproxyd/upstream.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The upstream servers of one configuration, as one worker sees them. After a reload the old ones
- * stay until they have no open query any more. */
-struct group {
-	struct upstream *upstreams[CONFIG_SERVERS_MAX];
-	struct addr servers[CONFIG_SERVERS_MAX];
-	size_t count;
-	uint32_t timeout_ms;
-};
 
 /* One worker's part. */
 struct server {
@@ -32,7 +23,7 @@ struct server {
 	struct service *service;
 	struct worker *worker;
 	struct ports ports;
-	struct group group;
+	struct groups *old_groups;
 	bool draining;
 	uint8_t message[DNSMSG_MAX];
 };
@@ -86,64 +77,30 @@ static int update_ports(struct server *server)
 
 /* --- upstream servers ------------------------------------------------------------------------ */
 
-static void group_done(struct group *group)
+/* Those of the configuration before the last stay for the queries that wait for them; two reloads
+ * in quick succession end these. */
+static void drop_old_groups(struct server *server)
 {
-	for (size_t i = 0; i < group->count; i++) {
-		upstream_free(group->upstreams[i]);
-	}
-	*group = (struct group){ 0 };
+	groups_free(server->old_groups);
+	server->old_groups = NULL;
 }
 
-/* 0 or -errno; then the group is empty. */
-static int group_init(struct group *group, struct server *server, const struct config *config)
+/* Ask the servers of this configuration from now on. */
+static int update_groups(struct server *server, const struct config *config)
 {
-	*group = (struct group){ .timeout_ms = config->timeout_ms };
-	for (size_t i = 0; i < config->server_count; i++) {
-		struct upstream *u = upstream_new(server->context.loop, server->context.metrics,
-						  &config->servers[i], config->timeout_ms,
-						  (uint32_t)config->limits->max_outstanding);
+	struct query_context *c = &server->context;
+	struct groups *groups;
 
-		if (!u) {
-			int saved = errno;
-
-			group_done(group);
-			return -saved;
-		}
-		group->upstreams[group->count] = u;
-		group->servers[group->count] = config->servers[i];
-		group->count++;
-	}
-	return 0;
-}
-
-static bool group_fits(const struct group *group, const struct config *config)
-{
-	for (size_t i = 0; i < group->count && i < config->server_count; i++) {
-		if (!addr_equal(&group->servers[i], &config->servers[i])) {
-			return false;
-		}
-	}
-	return group->count == config->server_count && group->timeout_ms == config->timeout_ms;
-}
-
-/* Ask the servers of this configuration from now on. Queries that wait for the old ones end with a
- * failure. */
-static int update_group(struct server *server, const struct config *config)
-{
-	struct group old = server->group;
-	struct group new;
-	int r;
-
-	if (server->context.config && group_fits(&old, config)) {
+	if (c->groups && groups_adopt(c->groups, config)) {
 		return 0;
 	}
-	r = group_init(&new, server, config);
-	if (r < 0) {
-		return r;
+	groups = groups_new(c->loop, c->metrics, config);
+	if (!groups) {
+		return -errno;
 	}
-	server->group = new;
-	server->context.group.count = new.count;
-	group_done(&old);
+	drop_old_groups(server);
+	server->old_groups = c->groups;
+	c->groups = groups;
 	return 0;
 }
 
@@ -163,7 +120,8 @@ static void worker_end(struct worker *worker)
 	struct server *server = worker->state;
 
 	ports_done(&server->ports);
-	group_done(&server->group);
+	drop_old_groups(server);
+	groups_free(server->context.groups);
 	free(server);
 	worker->state = NULL;
 }
@@ -184,12 +142,11 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.loop = worker->loop,
 		.metrics = worker->metrics,
 		.cache = state,
-		.group = { .loop = worker->loop, .upstreams = server->group.upstreams },
 		.message = server->message,
 		.on_idle = on_idle,
 	};
 	ports_init(&server->ports, &ports_ops, server);
-	r = update_group(server, config);
+	r = update_groups(server, config);
 	server->context.config = config;
 	r = r < 0 ? r : update_ports(server);
 	if (r < 0) {
@@ -201,8 +158,12 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 static void worker_reload(struct worker *worker, const void *config)
 {
 	struct server *server = worker->state;
-	int r = update_group(server, config);
+	int r = update_groups(server, config);
 
+	/* The groups' numbers are part of the cache's keys. */
+	if (!config_same_upstreams(server->context.config, config)) {
+		cache_flush(server->context.cache);
+	}
 	server->context.config = config;
 	if (r == 0) {
 		r = update_ports(server);
@@ -213,6 +174,13 @@ static void worker_reload(struct worker *worker, const void *config)
 		log_event(LOG_LEVEL_ERROR, "reload-incomplete", KV_UINT("worker", worker->index),
 			  KV_ERRNO("error", -r));
 	}
+}
+
+static void worker_report(struct worker *worker)
+{
+	const struct server *server = worker->state;
+
+	groups_report(server->context.groups, worker->index);
 }
 
 static void worker_drain(struct worker *worker)
@@ -261,20 +229,32 @@ static int list_sockets(const void *arg, struct listen_want **ret_wants, size_t 
 	return 0;
 }
 
-static void *state_new(const void *arg)
+static void log_servers(const struct config *config)
 {
-	const struct config *config = arg;
-	struct crypto_key key;
-
-	if (config->server_count == 0) {
+	if (config->groups[0].server_count == 0) {
 		log_event(
 			LOG_LEVEL_WARNING, "no-upstream",
 			KV_TEXT("why",
 				"no server is configured and /etc/resolv.conf names none but us"));
 	}
-	for (size_t i = 0; i < config->server_count; i++) {
-		log_event(LOG_LEVEL_NOTICE, "upstream", KV_ADDR("server", &config->servers[i]));
+	for (size_t i = 0; i < config->group_count; i++) {
+		const struct group_config *group = &config->groups[i];
+
+		for (size_t k = 0; k < group->server_count; k++) {
+			char text[ENDPOINT_TEXT_MAX];
+
+			log_event(LOG_LEVEL_NOTICE, "upstream", KV_TEXT("group", group->name),
+				  KV_TEXT("server", endpoint_format(&group->servers[k], text)));
+		}
 	}
+}
+
+static void *state_new(const void *arg)
+{
+	const struct config *config = arg;
+	struct crypto_key key;
+
+	log_servers(config);
 	crypto_random(&key, sizeof key);
 	return cache_new(config->cache->size_bytes, crypto_siphash, &key);
 }
@@ -327,6 +307,7 @@ const struct service_ops server_ops = {
 	.state_free = state_free,
 	.worker_start = worker_begin,
 	.worker_reload = worker_reload,
+	.worker_report = worker_report,
 	.worker_drain = worker_drain,
 	.worker_stop = worker_end,
 };
