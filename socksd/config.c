@@ -213,26 +213,6 @@ void config_free(struct config *config)
 	free(config);
 }
 
-void config_each_file(const struct config *config, void (*fn)(const char *path))
-{
-	const struct section *section = NULL;
-
-	for (size_t i = 0; i < config->listen_count; i++) {
-		if (config->listens[i].params->users_file) {
-			fn(config->listens[i].params->users_file);
-		}
-	}
-	while ((section = params_next(config->params, "rule", section)) != NULL) {
-		const struct rule_params *rule = section->values;
-
-		for (size_t i = 0; i < rule->destinations.count; i++) {
-			if (rule->destinations.items[i][0] == '@') {
-				fn(rule->destinations.items[i] + 1);
-			}
-		}
-	}
-}
-
 unsigned config_capabilities(const struct config *config)
 {
 	unsigned capabilities = 0;

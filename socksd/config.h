@@ -166,9 +166,6 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 /* NULL is fine. */
 void config_free(struct config *config);
 
-/* Call back for each file that a reload will read besides the configuration: users and lists. */
-void config_each_file(const struct config *config, void (*fn)(const char *path));
-
 /* What root must leave us for the egresses: PRIVILEGES_NET_* bits. */
 unsigned config_capabilities(const struct config *config);
 
