@@ -67,6 +67,9 @@ struct cache_key {
 void cache_key_init(struct cache_key *key, const struct cache *cache, const uint8_t *question,
 		    size_t question_len, bool dnssec_ok, bool checking_disabled, uint8_t group);
 
+/* The group it was made for. */
+uint8_t cache_key_group(const struct cache_key *key);
+
 bool cache_key_equal(const struct cache_key *a, const struct cache_key *b);
 
 /* What to keep: a message as dnsreply_normalize() writes it. */
@@ -95,9 +98,14 @@ enum cache_outcome {
 	CACHE_HIT,
 };
 
+/* As many hits as an entry counts. */
+#define CACHE_HITS_MAX 3
+
 struct cache_result {
 	size_t len;
-	uint32_t ttl_s; /* left, at least 1 */
+	uint32_t ttl_s;  /* left, at least 1 */
+	uint32_t full_s; /* what it was when the answer came */
+	unsigned hits;   /* since then, this one included; at most CACHE_HITS_MAX */
 };
 
 /*
@@ -107,6 +115,22 @@ struct cache_result {
  */
 enum cache_outcome cache_get(struct cache *cache, const struct cache_key *key, uint64_t now_ms,
 			     uint8_t *buf, size_t cap, struct cache_result *ret_result);
+
+/* TTL of an answer that has expired (RFC 8767 section 4). */
+#define CACHE_STALE_TTL_S 30
+
+/*
+ * The same for a time when no server answers: also an answer that expired at most max_stale_ms ago,
+ * with all its TTLs CACHE_STALE_TTL_S. HIT when the answer is fresh after all, EXPIRED with buf
+ * filled when it is stale, else MISS.
+ */
+enum cache_outcome cache_get_stale(struct cache *cache, const struct cache_key *key,
+				   uint64_t now_ms, uint64_t max_stale_ms, uint8_t *buf, size_t cap,
+				   struct cache_result *ret_result);
+
+/* Who is the first to call this for an answer that is in the cache gets true, and sees to it that a
+ * newer one replaces it. */
+bool cache_claim(struct cache *cache, const struct cache_key *key);
 
 /* Drop everything. */
 void cache_flush(struct cache *cache);

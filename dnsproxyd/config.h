@@ -17,12 +17,21 @@
 	  "Threads that serve; auto is one per CPU.")                                            \
 	P(TEXT, user, "user", NULL, 0, 0, RESTART,                                               \
 	  "User to become when started as root; by default dnsproxyd, or nobody if there is no " \
-	  "such user.")
+	  "such user.")                                                                          \
+	P(BOOL, local_zones, "local-zones", "on", 0, 0, RELOAD,                                  \
+	  "Names that mean something in one network only (reverse zones of private addresses, "  \
+	  "home.arpa, internal, local, test) are answered here, that they do not exist.")
 PARAM_DECLARE(server_params, SERVER_PARAMS);
 
-#define LOG_PARAMS(P, PC)                                                     \
-	PC(level, "level", "info", "error|warning|notice|info|debug", RELOAD, \
-	   "What is logged: lines of this level and of the more serious ones.")
+#define LOG_PARAMS(P, PC)                                                                         \
+	PC(level, "level", "info", "error|warning|notice|info|debug", RELOAD,                     \
+	   "What is logged: lines of this level and of the more serious ones.")                   \
+	P(BOOL, query_log, "query-log", "off", 0, 0, RELOAD,                                      \
+	  "One line for each query at level info; without it, at level debug.")                   \
+	PC(clients, "clients", "full", "full|network|none", RELOAD,                               \
+	   "How clients are named in those lines: address, network (/24 or /48), or not at all.") \
+	PC(names, "names", "full", "full|none", RELOAD,                                           \
+	   "Whether those lines hold the names that were asked for.")
 PARAM_DECLARE(log_params, LOG_PARAMS);
 
 #define LISTEN_PARAMS(P, PC)                                \
@@ -64,17 +73,36 @@ PARAM_DECLARE(privacy_params, PRIVACY_PARAMS);
 	P(DURATION, max_ttl_ms, "max-ttl", "1d", 1000, 604800000, RELOAD,                          \
 	  "Answers are kept at most so long.")                                                     \
 	P(DURATION, negative_max_ttl_ms, "negative-max-ttl", "1h", 1000, 604800000, RELOAD,        \
-	  "That a name or type does not exist is kept at most so long.")
+	  "That a name or type does not exist is kept at most so long.")                           \
+	P(DURATION, failure_ttl_ms, "failure-ttl", "5s", 1000, 300000, RELOAD,                     \
+	  "A question that no server could answer is not asked again for 1s, when it fails again " \
+	  "for longer, at most so long.")                                                          \
+	P(DURATION, serve_stale_ms, "serve-stale", "1d", 0, 604800000, RELOAD,                     \
+	  "When no server answers, answers that expired at most so long ago are used; 0: never.")  \
+	P(PERCENT, prefetch_pct, "prefetch", "10%", 0, 50, RELOAD,                                 \
+	  "An answer that is asked for again in this last part of its TTL, and was so before, is " \
+	  "fetched anew ahead of time; 0%: never.")
 PARAM_DECLARE(cache_params, CACHE_PARAMS);
 
-#define LIMITS_PARAMS(P, PC)                                                              \
-	P(COUNT, max_outstanding, "max-outstanding", "4096", 1, 60000, RELOAD,            \
-	  "Queries of one worker that may wait for upstream servers; more get SERVFAIL.") \
-	P(COUNT, max_tcp_clients, "max-tcp-clients", "512", 1, 1000000, RELOAD,           \
-	  "TCP connections of clients per worker; more are closed at once.")              \
-	P(DURATION, tcp_idle_timeout_ms, "tcp-idle-timeout", "10s", 100, 3600000, RELOAD, \
-	  "TCP connections on which nothing is asked for so long are closed.")            \
-	P(DURATION, drain_timeout_ms, "drain-timeout", "5s", 0, 86400000, RELOAD,         \
+#define LIMITS_PARAMS(P, PC)                                                                      \
+	P(COUNT, max_outstanding, "max-outstanding", "4096", 1, 60000, RELOAD,                    \
+	  "Queries of one worker that may wait for upstream servers; more get SERVFAIL.")         \
+	P(COUNT, max_waiting_per_question, "max-waiting-per-question", "1024", 1, 60000, RELOAD,  \
+	  "Clients that may wait for the answer to the same question; more get SERVFAIL.")        \
+	P(COUNT, max_tcp_clients, "max-tcp-clients", "512", 1, 1000000, RELOAD,                   \
+	  "TCP connections of clients per worker; more are closed at once.")                      \
+	P(COUNT, max_tcp_per_client, "max-tcp-per-client", "64", 1, 1000000, RELOAD,              \
+	  "TCP connections of one client (IPv6: one /64) per worker; more are closed at once.")   \
+	P(COUNT, rate_limit, "rate-limit", "0", 0, 1000000, RELOAD,                               \
+	  "Queries a second that one client (IPv6: one /64) may send by UDP; what is over it is " \
+	  "sent to TCP, then dropped. 0: no limit.")                                              \
+	P(COUNT, rate_limit_burst, "rate-limit-burst", "1000", 1, 1000000, RELOAD,                \
+	  "Queries that may come at once before rate-limit counts.")                              \
+	P(NETS, rate_limit_exempt, "rate-limit-exempt", "127.0.0.0/8, ::1", 0, 0, RELOAD,         \
+	  "Clients without rate-limit.")                                                          \
+	P(DURATION, tcp_idle_timeout_ms, "tcp-idle-timeout", "10s", 100, 3600000, RELOAD,         \
+	  "TCP connections on which nothing is asked for so long are closed.")                    \
+	P(DURATION, drain_timeout_ms, "drain-timeout", "5s", 0, 86400000, RELOAD,                 \
 	  "How long SIGTERM waits for open queries to be answered.")
 PARAM_DECLARE(limits_params, LIMITS_PARAMS);
 

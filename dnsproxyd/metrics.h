@@ -13,10 +13,19 @@
 	X(queries_dropped, "Messages that are no query, or from clients that are not allowed.") \
 	X(queries_malformed, "Queries answered with FORMERR, NOTIMP or BADVERS.")               \
 	X(queries_overload, "Queries answered with SERVFAIL because too many were open.")       \
+	X(queries_truncated, "Queries over the rate limit, answered with TC=1.")                \
+	X(queries_limited, "Queries far over the rate limit, not answered.")                    \
+	X(queries_coalesced, "Queries that waited for an answer which was on its way already.") \
+	X(queries_local, "Queries for special names and types, answered here.")                 \
 	X(queries_open_now, "Queries waiting for an upstream server.")                          \
 	X(cache_hits, "Queries answered from the cache.")                                       \
 	X(cache_misses, "Queries that were not in the cache.")                                  \
 	X(cache_expired, "Queries that were in the cache, but too old.")                        \
+	X(cache_stale, "Queries answered with what had expired, as no server answered.")        \
+	X(refreshes,                                                                            \
+	  "Fetches that nobody waited for: ahead of the end of a TTL, or of stale answers.")    \
+	X(failures_known,                                                                       \
+	  "Queries answered with SERVFAIL, or stale, because the question failed lately.")      \
 	X(answers, "Queries answered with what an upstream server said.")                       \
 	X(answers_failed, "Queries answered with SERVFAIL because no server helped.")           \
 	X(upstream_sends, "Queries sent to upstream servers.")                                  \

@@ -6,16 +6,28 @@
 #include "common/ports.h"
 
 #include "dnsproxyd/cache.h"
+#include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
+#include "dnsproxyd/failures.h"
 #include "dnsproxyd/front_tcp.h"
 #include "dnsproxyd/front_udp.h"
 #include "dnsproxyd/group.h"
+#include "dnsproxyd/inflight.h"
 #include "dnsproxyd/metrics.h"
 #include "dnsproxyd/query.h"
+#include "dnsproxyd/ratelimit.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* What all workers share. */
+struct shared {
+	struct cache *cache;
+	struct inflight *inflight;
+	struct failures *failures;
+	struct ratelimit *ratelimit;
+};
 
 /* One worker's part. */
 struct server {
@@ -88,19 +100,20 @@ static void drop_old_groups(struct server *server)
 /* Ask the servers of this configuration from now on. */
 static int update_groups(struct server *server, const struct config *config)
 {
-	struct query_context *c = &server->context;
+	struct fetcher *f = &server->context.fetcher;
 	struct groups *groups;
 
-	if (c->groups && groups_adopt(c->groups, config)) {
+	if (f->groups && groups_adopt(f->groups, config)) {
 		return 0;
 	}
-	groups = groups_new(c->loop, c->metrics, config);
+	groups = groups_new(f->loop, f->metrics, config);
 	if (!groups) {
 		return -errno;
 	}
 	drop_old_groups(server);
-	server->old_groups = c->groups;
-	c->groups = groups;
+	server->old_groups = f->groups;
+	f->groups = groups;
+	f->generation++;
 	return 0;
 }
 
@@ -120,16 +133,45 @@ static void worker_end(struct worker *worker)
 	struct server *server = worker->state;
 
 	ports_done(&server->ports);
+	fetch_cancel_all(&server->context.fetcher);
+	client_counts_free(server->context.tcp_clients);
 	drop_old_groups(server);
-	groups_free(server->context.groups);
+	groups_free(server->context.fetcher.groups);
 	free(server);
 	worker->state = NULL;
+}
+
+static void set_config(struct server *server, const struct config *config)
+{
+	server->context.config = config;
+	server->context.fetcher.config = config;
+}
+
+/* What the worker's queries need. 0 or -ENOMEM. */
+static int init_context(struct server *server, const struct shared *shared)
+{
+	struct worker *worker = server->worker;
+	struct crypto_key key;
+
+	crypto_random(&key, sizeof key);
+	server->context.tcp_clients = client_counts_new(&key);
+	server->context.fetcher = (struct fetcher){
+		.loop = worker->loop,
+		.metrics = worker->metrics,
+		.cache = shared->cache,
+		.inflight = shared->inflight,
+		.failures = shared->failures,
+		.port = inflight_port_new(shared->inflight, worker->loop),
+		.message = server->message,
+	};
+	return server->context.fetcher.port && server->context.tcp_clients ? 0 : -ENOMEM;
 }
 
 static int worker_begin(struct service *service, struct worker *worker, void *state,
 			const void *config)
 {
 	struct server *server = calloc(1, sizeof *server);
+	const struct shared *shared = state;
 	int r;
 
 	if (!server) {
@@ -141,13 +183,15 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	server->context = (struct query_context){
 		.loop = worker->loop,
 		.metrics = worker->metrics,
-		.cache = state,
+		.cache = shared->cache,
+		.ratelimit = shared->ratelimit,
 		.message = server->message,
 		.on_idle = on_idle,
 	};
 	ports_init(&server->ports, &ports_ops, server);
-	r = update_groups(server, config);
-	server->context.config = config;
+	r = init_context(server, shared);
+	r = r < 0 ? r : update_groups(server, config);
+	set_config(server, config);
 	r = r < 0 ? r : update_ports(server);
 	if (r < 0) {
 		worker_end(worker);
@@ -164,7 +208,7 @@ static void worker_reload(struct worker *worker, const void *config)
 	if (!config_same_upstreams(server->context.config, config)) {
 		cache_flush(server->context.cache);
 	}
-	server->context.config = config;
+	set_config(server, config);
 	if (r == 0) {
 		r = update_ports(server);
 	} else {
@@ -180,7 +224,7 @@ static void worker_report(struct worker *worker)
 {
 	const struct server *server = worker->state;
 
-	groups_report(server->context.groups, worker->index);
+	groups_report(server->context.fetcher.groups, worker->index);
 }
 
 static void worker_drain(struct worker *worker)
@@ -229,6 +273,39 @@ static int list_sockets(const void *arg, struct listen_want **ret_wants, size_t 
 	return 0;
 }
 
+static void state_free(void *state)
+{
+	struct shared *shared = state;
+
+	cache_free(shared->cache);
+	inflight_free(shared->inflight);
+	failures_free(shared->failures);
+	ratelimit_free(shared->ratelimit);
+	free(shared);
+}
+
+/* Returns owned, or NULL with errno. */
+static struct shared *shared_new(const struct config *config)
+{
+	struct shared *shared = calloc(1, sizeof *shared);
+	struct crypto_key key;
+
+	if (!shared) {
+		return NULL;
+	}
+	crypto_random(&key, sizeof key);
+	shared->cache = cache_new(config->cache->size_bytes, crypto_siphash, &key);
+	shared->inflight = inflight_new();
+	shared->failures = failures_new();
+	shared->ratelimit = ratelimit_new(crypto_siphash, &key);
+	if (!shared->cache || !shared->inflight || !shared->failures || !shared->ratelimit) {
+		state_free(shared);
+		errno = ENOMEM;
+		return NULL;
+	}
+	return shared;
+}
+
 static void log_servers(const struct config *config)
 {
 	if (config->groups[0].server_count == 0) {
@@ -252,16 +329,9 @@ static void log_servers(const struct config *config)
 static void *state_new(const void *arg)
 {
 	const struct config *config = arg;
-	struct crypto_key key;
 
 	log_servers(config);
-	crypto_random(&key, sizeof key);
-	return cache_new(config->cache->size_bytes, crypto_siphash, &key);
-}
-
-static void state_free(void *state)
-{
-	cache_free(state);
+	return shared_new(config);
 }
 
 static void *config_make(const struct params *params, struct ini_error *reterr)

@@ -145,6 +145,7 @@ struct listen_config {
 };
 
 struct config {
+	const struct params *params; /* what the rest borrows from */
 	const struct server_params *server;
 	const struct log_params *log;
 	const struct limits_params *limits;

@@ -85,7 +85,7 @@ def refusal_arrives(name, expect, first, pause=0.0):
         conn.send(first)
         time.sleep(pause)
         conn.expect(b"\x05\xff", "method")
-        conn.expect_end("FIN")
+        conn.expect_gentle_end()
 
 
 REQUEST = request_bytes("127.0.0.1", 9)
@@ -107,7 +107,7 @@ def refusal_sent_after(t):
         conn.send_anyway(bytes(512))
         time.sleep(0.01)
     conn.expect(b"\x05\xff", "method")
-    conn.expect_end("FIN")
+    conn.expect_gentle_end()
 
 
 # --- something else than SOCKS5 -------------------------------------------------------------------

@@ -20,12 +20,16 @@ def asked(t):
     return conn
 
 
-def expect_no(t, conn, *ends):
+def expect_no(t, conn):
     """A status that is not 00, then the end."""
+    expect_status_no(t, conn)
+    conn.expect_end()
+
+
+def expect_status_no(t, conn):
     version, status = conn.receive(2, "status of the password")
     t.equal("the version of the status", version, 1)
     t.true(status != 0, "status 00: let in")
-    conn.expect_end(*ends)
 
 
 # --- right ----------------------------------------------------------------------------------------
@@ -186,7 +190,8 @@ def failure_arrives(name, expect, behind, pause=0.0):
         conn = asked(t)
         conn.send(password_bytes(t.server.user, b"wrong") + behind)
         time.sleep(pause)
-        expect_no(t, conn, "FIN")
+        expect_status_no(t, conn)
+        conn.expect_gentle_end()
 
 
 failure_arrives("failure-pipelined", "status and FIN, though a request came with the password",

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 
-from context import MIB, SUCCEEDED, Flow, blob, request_bytes, stall, transfer
+from context import MIB, SUCCEEDED, TCP_CLOSE, TCP_TIME_WAIT, Flow, blob, request_bytes, stall, transfer
 from engine import case
 
 WIRE = "RFC 1928 6: data may now be passed"
@@ -643,8 +643,7 @@ def closed_behind(t):
 
 def _is_closed(t, conn):
     while t.left() > 0.5:
-        # struct tcp_info begins with the state: TCP_TIME_WAIT is 6, TCP_CLOSE 7.
-        if conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in (6, 7):
+        if conn.tcp_state() in (TCP_TIME_WAIT, TCP_CLOSE):
             return True
         time.sleep(0.05)
     return False

@@ -429,7 +429,7 @@ def refusal_arrives(name, expect, head):
         conn = t.ready()
         conn.send(head)
         t.true(t.reply(conn).rep != SUCCEEDED, "REP 00")
-        conn.expect_end("FIN")
+        conn.expect_gentle_end()
 
 
 BEHIND = bytes(16384)

@@ -19,6 +19,7 @@ import time
 from engine import Failed, Skipped
 
 MIB = 1 << 20
+TCP_TIME_WAIT, TCP_CLOSE = 6, 7  # states of a connection, as Linux numbers them
 OPEN, PASSWORD, NO_METHOD = 0x00, 0x02, 0xFF
 SUCCEEDED, FAILURE, DENIED, NET_UNREACHABLE, HOST_UNREACHABLE, REFUSED, EXPIRED, BAD_COMMAND, BAD_TYPE = range(9)
 
@@ -179,6 +180,18 @@ class Conn:
             raise Failed(f"{show(data)} from the {self.who} where it should have closed")
         if ways and how not in ways:
             raise Failed(f"{how} from the {self.who}, not {' or '.join(ways)}")
+
+    def expect_gentle_end(self):
+        """FIN, and no RST behind it: that could overtake or destroy what was sent before. Closing a socket that has
+        unread bytes sends one."""
+        self.expect_end("FIN")
+        time.sleep(0.05)
+        if self.tcp_state() == TCP_CLOSE:
+            raise Failed(f"RST from the {self.who} right behind its FIN")
+
+    def tcp_state(self):
+        """struct tcp_info begins with it."""
+        return self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
     def expect_silence(self, seconds):
         """Nothing comes for some time."""

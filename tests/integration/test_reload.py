@@ -61,18 +61,6 @@ def test_auth_change():
             check_auth_change, port, *arguments)
 
 
-def test_unreadable_after_start():
-    """A users file that only root may read: a warning at start, as no reload could read it"""
-    if not harness.IS_ROOT or harness.SANITIZED:
-        raise harness.Skip("needs root, and a daemon that drops it")
-    users = users_file()
-    for mode, warned in ((0o600, True), (0o640, False)):
-        os.chmod(users, mode)
-        daemon = harness.socksd("listen test.auth=password", f"listen test.users={users}")
-        expect("reload-would-fail" in daemon.log(), warned, f"the warning with mode {mode:o}")
-        daemon.stop()
-
-
 def test_reload_at_the_end():
     """SIGHUP while the daemon ends, watched by a service manager, does nothing"""
     for _ in range(5):

@@ -492,6 +492,17 @@ def test_list_file():
     expect(proxy.rep("good.example", target().port), OK, "REP for what is not in it")
 
 
+def test_unreadable_list():
+    """A list that only root may read: a warning at start, as no reload could read it"""
+    if not harness.IS_ROOT:
+        raise harness.Skip("not root")
+    harness.needs_plain_build()
+    path = harness.temporary_file("secret.list", ".ads.example\n", 0o600)
+    proxy = Proxy(f"[rule ads]\naction = deny\ndestination = @{path}\n")
+    proxy.daemon.wait_log(f"reload-will-fail error=.*{re.escape(path)}")
+    expect(proxy.rep("ads.example", 80), DENIED, "REP")
+
+
 # What, the text from line 1, the line to blame (None: in the list), what the error must mention.
 BAD_RULES = (
     ("a rule without an action", "[rule a]\nport = 25\n", 1, ["action"]),
