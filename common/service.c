@@ -395,7 +395,7 @@ static void warn_unreadable(const struct service *s)
 	struct loaded again;
 
 	if (load(s->ops, &s->options, &again, &why) < 0) {
-		log_event(LOG_LEVEL_WARNING, "reload-would-fail", KV_TEXT("error", why.text));
+		log_event(LOG_LEVEL_WARNING, "reload-will-fail", KV_TEXT("error", why.text));
 	} else {
 		unload(s->ops, &again);
 	}

@@ -131,36 +131,19 @@ static int add_listens(struct config *config, const struct params *params, struc
 
 /* --- upstream servers ------------------------------------------------------------------------ */
 
-/* Whether the address is one of this machine's: then it can be bound. */
-static bool is_local(const struct addr *a)
-{
-	struct addr any_port = *a;
-	int fd = socket(a->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool ok;
-
-	if (fd < 0) {
-		return false;
-	}
-	addr_set_port(&any_port, 0);
-	ok = bind(fd, &any_port.sa, addr_len(&any_port)) == 0;
-	close(fd);
-	return ok;
-}
-
-/* Whether we listen on all addresses of this family and port. */
-static bool listens_on_all(const struct config *config, const struct addr *a)
-{
-	struct addr all = { .sa.sa_family = a->sa.sa_family };
-
-	addr_set_port(&all, addr_port(a));
-	return config_find_listen(config, &all) != NULL;
-}
-
 /* A server that is one of our own listeners would be asked by ourselves, for ever. */
 static bool is_own_listener(const struct config *config, const struct addr *server)
 {
-	return config_find_listen(config, server) != NULL ||
-	       (listens_on_all(config, server) && is_local(server));
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const struct addr_list *list = &config->listens[i].params->addresses;
+
+		for (size_t k = 0; k < list->count; k++) {
+			if (listener_reaches(&list->items[k], server)) {
+				return true;
+			}
+		}
+	}
+	return false;
 }
 
 static void add_system_servers(const struct config *config, struct group_config *group)

@@ -93,7 +93,7 @@ static void receiver_gone(struct relay *r, int from, int error)
 		return;
 	}
 	receiver->readable = true;
-	receiver->fin_seen = true;
+	receiver->eager = true;
 	loop_run_task(r->loop, &r->more, r->more.fn);
 }
 
@@ -168,7 +168,7 @@ static size_t read_some(struct relay *r, int from, size_t len)
 	if (n > 0) {
 		/* A short read has emptied the socket; epoll(7) promises an event for what comes
 		 * later. */
-		sender->readable = (size_t)n == len || sender->fin_seen;
+		sender->readable = (size_t)n == len || sender->eager;
 		return (size_t)n;
 	}
 	sender->readable = false;
@@ -412,8 +412,8 @@ static void on_ready(struct relay *r, int side, uint32_t events)
 {
 	struct relay_side *s = &r->side[side];
 
-	if (events & (LOOP_RDHUP | LOOP_HANGUP | LOOP_ERROR)) {
-		s->fin_seen = true;
+	if (events & (LOOP_URGENT | LOOP_RDHUP | LOOP_HANGUP | LOOP_ERROR)) {
+		s->eager = true;
 		s->readable = true;
 	}
 	if (events & LOOP_READ) {
@@ -448,9 +448,11 @@ int relay_early_data(struct relay *r, const uint8_t *bytes, size_t len)
 static void start_side(struct relay_side *side, uint32_t stall_ms, watch_fn on_ready_fn)
 {
 	const unsigned limit_ms = stall_ms;
+	const int on = 1;
 
 	side->watch.on_ready = on_ready_fn;
 	side->writable = true;
+	setsockopt(side->watch.fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
 	/* The kernel sees what we cannot: whether the peer acknowledges, and whether its window
 	 * opens. It breaks the connection with ETIMEDOUT. */
 	setsockopt(side->watch.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof limit_ms);

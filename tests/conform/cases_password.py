@@ -20,12 +20,16 @@ def asked(t):
     return conn
 
 
-def expect_no(t, conn, *ends):
+def expect_no(t, conn):
     """A status that is not 00, then the end."""
+    expect_status_no(t, conn)
+    conn.expect_end()
+
+
+def expect_status_no(t, conn):
     version, status = conn.receive(2, "status of the password")
     t.equal("the version of the status", version, 1)
     t.true(status != 0, "status 00: let in")
-    conn.expect_end(*ends)
 
 
 # --- right ----------------------------------------------------------------------------------------
@@ -119,7 +123,8 @@ wrong("swapped", NO, lambda user, password: (password, user))
 wrong("empty-user", NO, lambda user, password: (b"", password), f"{RFC}: 1 to 255, in the field also 0")
 wrong("empty-password", NO, lambda user, password: (user, b""), f"{RFC}: 1 to 255, in the field also 0")
 wrong("both-empty", NO, lambda user, password: (b"", b""), f"{RFC}: 1 to 255, in the field also 0")
-wrong("255-wrong", "both read to their ends, a status other than 00", lambda user, password: (b"a" * LONG, b"b" * LONG))
+wrong("255-wrong", "both read to their ends, a status other than 00",
+      lambda user, password: (b"a" * LONG, b"b" * LONG))
 wrong("user-nul-behind", "NUL does not end the user's name", lambda user, password: (user + b"\0", password), BYTES)
 wrong("user-nul-inside", "NUL does not end the user's name", lambda user, password: (user + b"\0x", password), BYTES)
 wrong("password-nul-behind", "NUL does not end the password", lambda user, password: (user, password + b"\0"), BYTES)
@@ -185,7 +190,8 @@ def failure_arrives(name, expect, behind, pause=0.0):
         conn = asked(t)
         conn.send(password_bytes(t.server.user, b"wrong") + behind)
         time.sleep(pause)
-        expect_no(t, conn, "FIN")
+        expect_status_no(t, conn)
+        conn.expect_gentle_end()
 
 
 failure_arrives("failure-pipelined", "status and FIN, though a request came with the password",

@@ -7,8 +7,8 @@ import struct
 import threading
 import time
 
-from context import MIB, SUCCEEDED, Flow, blob, request_bytes, transfer
-from engine import Failed, case
+from context import MIB, SUCCEEDED, TCP_CLOSE, TCP_TIME_WAIT, Flow, blob, request_bytes, stall, transfer
+from engine import case
 
 WIRE = "RFC 1928 6: data may now be passed"
 FIN = "RFC 9293 3.6, RFC 1122 4.2.2.13"
@@ -76,7 +76,8 @@ bulk("small-buffers", "2 MiB each way between ends with receive buffers of 4 KiB
 bulk("small-pieces", "1 MiB each way in pieces of 700 bytes", UP, DOWN, size=MIB, at_once=700)
 
 
-@case("relay/bulk-and-quiet", WIRE, "bursts of 3 MiB, single bytes and pauses, mixed: byte for byte", seconds=BULK_SECONDS)
+@case("relay/bulk-and-quiet", WIRE, "bursts of 3 MiB, single bytes and pauses, mixed: byte for byte",
+      seconds=BULK_SECONDS)
 def bulk_and_quiet(t):
     client, target = t.pair()
     for turn in range(4):
@@ -128,7 +129,8 @@ early("early-1m", "1 MiB sent with the request arrives first", MIB)
 early("early-fin", "early data and FIN, then the answer", 2000, fin=True)
 
 
-@case("relay/early-waits", f"{WIRE}; optimistic data", "early data waits for a connection that takes a second", seconds=14)
+@case("relay/early-waits", f"{WIRE}; optimistic data", "early data waits for a connection that takes a second",
+      seconds=14)
 def early_waits(t):
     target = t.slow_target()
     conn = t.ready()
@@ -193,7 +195,8 @@ def half_close_lasts(t):
         client.expect(b"tick")
 
 
-@case("relay/fin-not-early", FIN, "no FIN before the last of 4 MiB that the receiver reads slowly", seconds=BULK_SECONDS)
+@case("relay/fin-not-early", FIN, "no FIN before the last of 4 MiB that the receiver reads slowly",
+      seconds=BULK_SECONDS)
 def fin_not_early(t):
     client, target = t.pair(receive_buffer=8192)
     data = blob(4 * MIB, 3)
@@ -259,7 +262,8 @@ def fin_with_bare_request(t):
     conn.expect(b"answer")
 
 
-@case("relay/fin-while-connecting", FIN, "FIN while the target is being connected to is kept, and so is the data", seconds=14)
+@case("relay/fin-while-connecting", FIN,
+      "FIN while the target is being connected to is kept, and so is the data", seconds=14)
 def fin_while_connecting(t):
     target = t.slow_target()
     conn = t.ready()
@@ -404,7 +408,8 @@ data_and_reset("data-and-reset-client", "data and RST of the client: all or part
 data_and_reset("data-and-reset-target", "data and RST of the target: all or part of it, then RST", "target", "client")
 
 
-@case("relay/reset-while-connecting", RST, "RST of the client while the target is being connected to ends the attempt",
+@case("relay/reset-while-connecting", RST,
+      "RST of the client while the target is being connected to ends the attempt",
       "should", seconds=14)
 def reset_while_connecting(t):
     target = t.slow_target()
@@ -418,7 +423,8 @@ def reset_while_connecting(t):
     target.expect_nobody(3.5)
 
 
-@case("relay/reset-while-resolving", RST, "RST of the client while its name is being resolved: the target is left alone",
+@case("relay/reset-while-resolving", RST,
+      "RST of the client while its name is being resolved: the target is left alone",
       "should")
 def reset_while_resolving(t):
     target = t.listen()
@@ -451,7 +457,8 @@ def close_under_download(t):
     t.true(with_error, "the target could go on sending")
 
 
-@case("relay/answer-survives-late-data", FIN, "what a target said before it closed survives a client that sends later")
+@case("relay/answer-survives-late-data", FIN,
+      "what a target said before it closed survives a client that sends later")
 def answer_survives_late_data(t):
     client, target = t.pair()
     answer = blob(32768, 9)
@@ -478,18 +485,6 @@ def reset_by_not_reading(t):
 # --- readers that do not read ---------------------------------------------------------------------
 
 
-def stall(sender, limit):
-    """Send until nothing is taken for 0.5 s; returns how many bytes went. Failed beyond the limit."""
-    sender.sock.settimeout(0.5)
-    sent, piece = 0, bytes(65536)
-    while sent < limit:
-        try:
-            sent += sender.sock.send(piece)
-        except TimeoutError:
-            return sent
-    raise Failed(f"{limit // MIB} MiB were taken though nobody reads")
-
-
 def unread_case(name, expect, first, second):
     @case(f"relay/{name}", "RFC 9293 3.8.6: flow control", expect, seconds=BULK_SECONDS)
     def run(t):
@@ -508,7 +503,8 @@ unread_case("zero-window-target", "a target that does not read stops the client;
             "target")
 
 
-@case("relay/zero-window-one-way", "RFC 9293 3.8.6: flow control", "a direction that stalls does not stop the other one",
+@case("relay/zero-window-one-way", "RFC 9293 3.8.6: flow control",
+      "a direction that stalls does not stop the other one",
       seconds=BULK_SECONDS)
 def zero_window_one_way(t):
     client, target = t.pair()
@@ -518,7 +514,8 @@ def zero_window_one_way(t):
         target.expect(b"upwards")
 
 
-@case("relay/zero-window-others", "robustness", "8 sessions that stall do not delay another one", seconds=BULK_SECONDS)
+@case("relay/zero-window-others", "robustness", "8 sessions that stall do not delay another one",
+      seconds=BULK_SECONDS)
 def zero_window_others(t):
     for _ in range(8):
         _client, target = t.pair()
@@ -537,8 +534,8 @@ def zero_window_others(t):
 
 
 def second_byte_seconds(first, second):
-    """How long a byte takes that follows another one not yet acknowledged: with Nagle's algorithm (RFC 896) on the way it
-    waits for the receiver's delayed acknowledgement, 40 ms."""
+    """How long a byte takes that follows another one not yet acknowledged: with Nagle's algorithm (RFC 896) on the way
+    it waits for the receiver's delayed acknowledgement, 40 ms."""
     first.send(b"a")
     time.sleep(0.002)
     began = time.monotonic()
@@ -580,7 +577,8 @@ def latency(t):
 # --- urgent data ----------------------------------------------------------------------------------
 
 
-@case("relay/urgent", "RFC 6093 3: urgent data is ordinary data", "urgent data harms nothing: the rest arrives in order",
+@case("relay/urgent", "RFC 6093 3: urgent data is ordinary data",
+      "urgent data harms nothing: the rest arrives in order",
       "should")
 def urgent(t):
     client, target = t.pair()
@@ -645,8 +643,7 @@ def closed_behind(t):
 
 def _is_closed(t, conn):
     while t.left() > 0.5:
-        # struct tcp_info begins with the state: TCP_TIME_WAIT is 6, TCP_CLOSE 7.
-        if conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in (6, 7):
+        if conn.tcp_state() in (TCP_TIME_WAIT, TCP_CLOSE):
             return True
         time.sleep(0.05)
     return False

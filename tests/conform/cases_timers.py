@@ -3,7 +3,7 @@
 
 import time
 
-from context import EXPIRED, HOST_UNREACHABLE, request_bytes
+from context import EXPIRED, HOST_UNREACHABLE, MIB, request_bytes, stall
 from engine import case
 
 SLACK = 3  # seconds a timer may be late
@@ -29,7 +29,8 @@ def expect_between(t, began, timeout):
     t.true(timeout - 1.1 <= took <= timeout + SLACK, f"after {took:.1f} s")
 
 
-@timed("silent-client", "robustness", "a client that says nothing is closed after the handshake's time", "handshake_timeout")
+@timed("silent-client", "robustness", "a client that says nothing is closed after the handshake's time",
+       "handshake_timeout")
 def silent_client(t, timeout):
     began = time.monotonic()
     t.open().expect_end()
@@ -72,7 +73,8 @@ def trickled_methods(t, timeout):
         t.true(time.monotonic() - began < timeout + SLACK, f"still open after {timeout + SLACK} s")
 
 
-@timed("connect", "RFC 1928 6: TTL expired", "REP 06 when the target does not answer in the server's time", "connect_timeout",
+@timed("connect", "RFC 1928 6: TTL expired", "REP 06 when the target does not answer in the server's time",
+       "connect_timeout",
        "must")
 def connect(t, timeout):
     target = t.slow_target()
@@ -84,12 +86,14 @@ def connect(t, timeout):
     conn.expect_end()
 
 
-@timed("dns", "RFC 1928 6: host unreachable, or TTL expired", "REP 04 or 06 when DNS does not answer", "connect_timeout")
+@timed("dns", "RFC 1928 6: host unreachable, or TTL expired", "REP 04 or 06 when DNS does not answer",
+       "connect_timeout")
 def dns(t, _timeout):
     t.expect_refusal(request_bytes(t.name(silent=True), 80), HOST_UNREACHABLE, EXPIRED)
 
 
-@timed("idle", "RFC 5382 5 (REQ-5)", "a session without a byte ends after the idle time, both sides see it", "idle_timeout")
+@timed("idle", "RFC 5382 5 (REQ-5)", "a session without a byte ends after the idle time, both sides see it",
+       "idle_timeout")
 def idle(t, timeout):
     client, target = t.pair()
     client.expect_open_both_ways(target)
@@ -99,7 +103,8 @@ def idle(t, timeout):
     target.expect_end()
 
 
-@timed("idle-kept-by-bytes", "RFC 5382 5 (REQ-5)", "a byte now and then keeps a session beyond the idle time", "idle_timeout")
+@timed("idle-kept-by-bytes", "RFC 5382 5 (REQ-5)", "a byte now and then keeps a session beyond the idle time",
+       "idle_timeout")
 def idle_kept_by_bytes(t, timeout):
     client, target = t.pair()
     began = time.monotonic()
@@ -110,7 +115,8 @@ def idle_kept_by_bytes(t, timeout):
     client.expect_open_both_ways(target)
 
 
-@timed("half-close", "RFC 1122 4.2.2.13", "after one FIN and without a byte the session ends after the half-close time",
+@timed("half-close", "RFC 1122 4.2.2.13",
+       "after one FIN and without a byte the session ends after the half-close time",
        "half_close_timeout")
 def half_close(t, timeout):
     client, target = t.pair()
@@ -121,7 +127,8 @@ def half_close(t, timeout):
     expect_between(t, began, timeout)
 
 
-@timed("half-close-kept-by-bytes", "RFC 1122 4.2.2.13", "bytes in the open direction keep it alive", "half_close_timeout")
+@timed("half-close-kept-by-bytes", "RFC 1122 4.2.2.13", "bytes in the open direction keep it alive",
+       "half_close_timeout")
 def half_close_kept_by_bytes(t, timeout):
     client, target = t.pair()
     client.fin()
@@ -133,6 +140,25 @@ def half_close_kept_by_bytes(t, timeout):
         time.sleep(timeout / 6)
     target.fin()
     client.expect_end("FIN")
+
+
+def stalled(name, expect, first, second):
+    @timed(name, "robustness", expect, "stall_timeout")
+    def run(t, timeout):
+        client, target = t.pair()
+        ends = {"client": client, "target": target}
+        stall(ends[first], 64 * MIB)
+        began = time.monotonic()
+        ends[first].expect_end()
+        took = time.monotonic() - began
+        t.true(took <= timeout + SLACK, f"after {took:.1f} s")
+        # What it did not read must not look like all there was.
+        _data, how = ends[second].end()
+        t.equal("the end", how, "RST")
+
+
+stalled("stalled-client", "a client that never reads is given up after the stall time, by RST", "target", "client")
+stalled("stalled-target", "a target that never reads is given up after the stall time, by RST", "client", "target")
 
 
 @timed("connecting", "robustness", "the handshake's time does not count while the target is being connected to",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""What a case works with: connections to the server under test, targets behind it, names, and checks that say what was seen.
+"""What a case works with: connections to the server under test, targets behind it, names, and checks that say what was
+seen.
 
 Every wait ends at the deadline of the case; everything that was opened is closed with the Context.
 """
@@ -18,6 +19,7 @@ import time
 from engine import Failed, Skipped
 
 MIB = 1 << 20
+TCP_TIME_WAIT, TCP_CLOSE = 6, 7  # states of a connection, as Linux numbers them
 OPEN, PASSWORD, NO_METHOD = 0x00, 0x02, 0xFF
 SUCCEEDED, FAILURE, DENIED, NET_UNREACHABLE, HOST_UNREACHABLE, REFUSED, EXPIRED, BAD_COMMAND, BAD_TYPE = range(9)
 
@@ -39,6 +41,7 @@ class Server:
     connect_timeout: float = 0
     idle_timeout: float = 0
     half_close_timeout: float = 0
+    stall_timeout: float = 0
 
     @property
     def method(self):
@@ -177,6 +180,18 @@ class Conn:
             raise Failed(f"{show(data)} from the {self.who} where it should have closed")
         if ways and how not in ways:
             raise Failed(f"{how} from the {self.who}, not {' or '.join(ways)}")
+
+    def expect_gentle_end(self):
+        """FIN, and no RST behind it: that could overtake or destroy what was sent before. Closing a socket that has
+        unread bytes sends one."""
+        self.expect_end("FIN")
+        time.sleep(0.05)
+        if self.tcp_state() == TCP_CLOSE:
+            raise Failed(f"RST from the {self.who} right behind its FIN")
+
+    def tcp_state(self):
+        """struct tcp_info begins with it."""
+        return self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
     def expect_silence(self, seconds):
         """Nothing comes for some time."""
@@ -453,6 +468,18 @@ def address_without_route(error):
 # --- bulk -----------------------------------------------------------------------------------------
 
 
+def stall(sender, limit):
+    """Send until nothing is taken for 0.5 s; returns how many bytes went. Failed beyond the limit."""
+    sender.sock.settimeout(0.5)
+    sent, piece = 0, bytes(65536)
+    while sent < limit:
+        try:
+            sent += sender.sock.send(piece)
+        except TimeoutError:
+            return sent
+    raise Failed(f"{limit // MIB} MiB were taken though nobody reads")
+
+
 class Flow:
     """Bytes on their way from one end to the other, followed by FIN unless fin is False."""
 
@@ -498,12 +525,12 @@ def transfer(context, *flows, at_once=1 << 18):
             wanted = {}
             for flow in flows:
                 if flow.sent < len(flow.data) or not flow.fin_sent:
-                    wanted.setdefault(flow.sender.sock, [0, None, None])[1] = flow
+                    wanted.setdefault(flow.sender.sock, [None, None])[0] = flow
                 if not flow.done:
-                    wanted.setdefault(flow.receiver.sock, [0, None, None])[2] = flow
-            for sock, (_events, writer, reader) in wanted.items():
-                selector.register(sock, (selectors.EVENT_WRITE if writer else 0) | (selectors.EVENT_READ if reader else 0),
-                                  (writer, reader))
+                    wanted.setdefault(flow.receiver.sock, [None, None])[1] = flow
+            for sock, (writer, reader) in wanted.items():
+                events = (selectors.EVENT_WRITE if writer else 0) | (selectors.EVENT_READ if reader else 0)
+                selector.register(sock, events, (writer, reader))
             # Which sockets are of interest changes rarely.
             stable = True
             while stable:

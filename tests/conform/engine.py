@@ -29,9 +29,9 @@ CASES = []
 def case(name, cite, expect, level="must", seconds=8, alone=False):
     """Register a function of a Context as the case `name`, GROUP/WORDS.
 
-    cite: the section of the RFC, and the rule where the RFC leaves it open; expect: what has to be seen; level: "must" is
-    what an RFC asks for or what loses data, "should" good practice; seconds: how long it may take; alone: measures time, so
-    nothing else runs beside it.
+    cite: the section of the RFC, and the rule where the RFC leaves it open; expect: what has to be seen; level: "must"
+    is what an RFC asks for or what loses data, "should" good practice; seconds: how long it may take; alone: measures
+    time, so nothing else runs beside it.
     """
 
     def register(function):

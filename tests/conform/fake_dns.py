@@ -30,7 +30,7 @@ def _question(wire):
 
 
 class Entry:
-    """What is said about one name. Set .answering, a threading.Event, late to make answers late; leave it for silence."""
+    """What is said about one name. Answers wait for the event .answering; .asked is set by the first question."""
 
     def __init__(self, addresses, rcode, cname, truncate):
         self.addresses = [ipaddress.ip_address(address) for address in addresses]

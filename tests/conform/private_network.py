@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""A network of this process's own (Linux namespaces, root): nothing but loopback, any port free, and addresses that fail
-in each of the ways the replies tell apart."""
+"""A network of this process's own (Linux namespaces, root): nothing but loopback, any port free, and addresses that
+fail in each of the ways the replies tell apart."""
 
 import ctypes
 import os
@@ -28,7 +28,8 @@ def _libc():
 
 
 def enter(mounts=False):
-    """Move this process there, before it has threads; OSError where that cannot be. mounts: into mounts of its own, too."""
+    """Move this process there, before it has threads; OSError where that cannot be. mounts: into mounts of its own,
+    too."""
     _check(_libc().unshare(CLONE_NEWNET | (CLONE_NEWNS if mounts else 0)), "unshare")
     if mounts:
         _check(_libc().mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount")

@@ -36,6 +36,7 @@ def server_from(arguments: argparse.Namespace):
         connect_timeout=arguments.connect_timeout,
         idle_timeout=arguments.idle_timeout,
         half_close_timeout=arguments.half_close_timeout,
+        stall_timeout=arguments.stall_timeout,
     )
 
 
