@@ -15,8 +15,8 @@
 #include <string.h>
 
 enum {
-	TICK_MS = 50,     /* how often c-ares looks for timeouts while requests are open */
-	STREAM_TRIES = 2, /* so that a query survives the end of a connection once */
+	TICK_MS = 50, /* how often c-ares looks for timeouts while requests are open */
+	STREAM_TRIES = 2,
 	EDNS_SIZE = 4096, /* queries up to this size go by datagram */
 	TRANSPORT_TIMEOUT_MAX_MS = 60000,
 	FLAGS_TC = 0x02, /* in byte 2 of a header */
@@ -146,6 +146,17 @@ static void channel_process(struct vsock_set *set, int readable, int writable)
 	channel->io->inside--;
 }
 
+static void channel_on_dropped(struct vsock_set *set, const uint8_t *query, size_t len,
+			       bool other_case)
+{
+	const struct ares_io_config *config = &container_of(set, struct channel, set)->io->config;
+
+	if (config->on_dropped) {
+		config->on_dropped(config->on_dropped_arg, query + ASKED_HEADER_LEN,
+				   len - ASKED_HEADER_LEN, other_case);
+	}
+}
+
 static const struct ares_socket_functions channel_socket_functions = {
 	.asocket = vsock_open,
 	.aclose = vsock_close,
@@ -183,6 +194,7 @@ static void channel_init(struct ares_io *io, enum channel_kind kind)
 		 */
 		.max_open = io->config.max_open * 2,
 		.stubs = !lookups,
+		.on_dropped = lookups ? NULL : channel_on_dropped,
 		.process = channel_process,
 	};
 }
@@ -212,7 +224,7 @@ static int channel_tries(const struct ares_io *io, enum channel_kind kind)
 	case CHANNEL_DATAGRAM:
 		return 1;
 	case CHANNEL_STREAM:
-		return STREAM_TRIES;
+		return (int)(io->config.stream_tries ? io->config.stream_tries : STREAM_TRIES);
 	default:
 		return (int)(io->config.tries ? io->config.tries : 1);
 	}
@@ -460,8 +472,15 @@ static void exchange_send(struct request *request, enum channel_kind kind, const
 void ares_io_send(struct ares_io *io, const uint8_t *query, size_t len, ares_io_answer_fn fn,
 		  void *arg)
 {
+	ares_io_send_via(io, io->config.stream_only ? ARES_IO_VIA_STREAM : ARES_IO_VIA_BOTH, query,
+			 len, fn, arg);
+}
+
+void ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_t *query, size_t len,
+		      ares_io_answer_fn fn, void *arg)
+{
 	enum ares_io_status status = io_admit(io);
-	bool keep = !io->config.stream_only; /* for the stream, after truncation */
+	bool keep = via == ARES_IO_VIA_BOTH; /* for the stream, after truncation */
 	struct request *request;
 
 	if (status == ARES_IO_OK && (len > UINT16_MAX || asked_question_end(query, len) == 0)) {
@@ -483,7 +502,8 @@ void ares_io_send(struct ares_io *io, const uint8_t *query, size_t len, ares_io_
 	memcpy(request->query, query, request->query_len);
 	io->open_count++;
 	io_arm_tick(io);
-	exchange_send(request, keep ? CHANNEL_DATAGRAM : CHANNEL_STREAM, query, len);
+	exchange_send(request, via == ARES_IO_VIA_STREAM ? CHANNEL_STREAM : CHANNEL_DATAGRAM, query,
+		      len);
 }
 
 /* --- lookups --------------------------------------------------------------------------------- */

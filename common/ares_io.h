@@ -58,6 +58,14 @@ struct ares_io_config {
 	const struct transport_ops *datagram;
 	const struct transport_ops *stream;
 	bool stream_only; /* never send datagrams */
+	/* How often a raw exchange is sent on streams that break under it; 0: twice, so that it
+	 * survives the end of a connection once. Whoever counts what is sent wants 1. */
+	uint32_t stream_tries;
+	/* A datagram came in the place of the answer to a raw exchange and was dropped: it answers
+	 * something else, or the same but for the letters' case. `question` is what was sent: name,
+	 * type and class. The exchange goes on. May be NULL; must not free the ares_io. */
+	void (*on_dropped)(void *arg, const uint8_t *question, size_t len, bool other_case);
+	void *on_dropped_arg;
 };
 
 /* How a request ended; the names are used in logs and counters. Of the two halves of a lookup the
@@ -107,6 +115,16 @@ typedef void (*ares_io_answer_fn)(void *arg, enum ares_io_status status, const u
  * a timeout of its own. The callback is called exactly once, possibly before this returns. */
 void ares_io_send(struct ares_io *io, const uint8_t *query, size_t len, ares_io_answer_fn fn,
 		  void *arg);
+
+enum ares_io_via {
+	ARES_IO_VIA_BOTH,     /* as ares_io_send() does */
+	ARES_IO_VIA_DATAGRAM, /* a truncated answer is an answer */
+	ARES_IO_VIA_STREAM,
+};
+
+/* The same, with a choice of transport. One message is sent, unless via is BOTH. */
+void ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_t *query, size_t len,
+		      ares_io_answer_fn fn, void *arg);
 
 /* --- lookups -------------------------------------------------------------------------------------
  */

@@ -88,6 +88,24 @@ static bool bare_error(const uint8_t *msg, size_t len, const struct counts *coun
 	return counts->additionals == 1 && wire_u8(&r) == 0 && wire_u16(&r) == TYPE_OPT;
 }
 
+/* Whether the questions agree but for case. Length octets are below 'A', so they compare as they
+ * are.
+ */
+static bool same_but_for_case(const struct asked *asked, const uint8_t *msg)
+{
+	const size_t name_end = asked->len - 4u;
+
+	for (size_t i = ASKED_HEADER_LEN; i < name_end; i++) {
+		uint8_t a = asked->bytes[i];
+		uint8_t b = msg[i];
+
+		if (a != b && !((a ^ b) == 0x20 && (a | 0x20) >= 'a' && (a | 0x20) <= 'z')) {
+			return false;
+		}
+	}
+	return memcmp(msg + name_end, asked->bytes + name_end, 4) == 0;
+}
+
 enum asked_fit asked_fit(const struct asked *asked, const uint8_t *msg, size_t len)
 {
 	struct counts counts;
@@ -104,6 +122,9 @@ enum asked_fit asked_fit(const struct asked *asked, const uint8_t *msg, size_t l
 	    memcmp(msg + ASKED_HEADER_LEN, asked->bytes + ASKED_HEADER_LEN,
 		   asked->len - ASKED_HEADER_LEN) == 0) {
 		return ASKED_ANSWERED;
+	}
+	if (counts.questions == 1 && len >= asked->len && same_but_for_case(asked, msg)) {
+		return ASKED_OTHER_CASE;
 	}
 	return ASKED_OTHER;
 }

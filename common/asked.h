@@ -35,8 +35,9 @@ static inline uint16_t asked_id(const struct asked *asked)
 }
 
 enum asked_fit {
-	ASKED_OTHER,    /* answers something else, or is no answer at all */
-	ASKED_ANSWERED, /* same id, opcode and question */
+	ASKED_OTHER,      /* answers something else, or is no answer at all */
+	ASKED_OTHER_CASE, /* all fits, but for the case of letters in the name: no answer either */
+	ASKED_ANSWERED,   /* same id, opcode and question */
 	/* Same id and opcode, but no question: servers that do not understand a query (FORMERR,
 	 * NOTIMP, some SERVFAIL and REFUSED) may return nothing but a header, perhaps with an OPT
 	 * record. Only errors are taken so. */

@@ -12,6 +12,7 @@
 
 _Static_assert(LOOP_READ == EPOLLIN && LOOP_WRITE == EPOLLOUT && LOOP_ERROR == EPOLLERR,
 	       "epoll bits");
+_Static_assert(LOOP_URGENT == EPOLLPRI, "epoll bits");
 _Static_assert(LOOP_HANGUP == EPOLLHUP && LOOP_RDHUP == EPOLLRDHUP, "epoll bits");
 _Static_assert(LOOP_EDGE == (uint32_t)EPOLLET, "epoll bits");
 

@@ -26,6 +26,7 @@ struct loop;
 
 /* Event bits; their values are those of epoll. */
 #define LOOP_READ   0x001u      /* EPOLLIN */
+#define LOOP_URGENT 0x002u      /* EPOLLPRI: TCP urgent data has come */
 #define LOOP_WRITE  0x004u      /* EPOLLOUT */
 #define LOOP_ERROR  0x008u      /* EPOLLERR, always reported */
 #define LOOP_HANGUP 0x010u      /* EPOLLHUP, always reported */

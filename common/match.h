@@ -63,7 +63,8 @@ int match_add(struct match *m, const struct match_entry *entry);
 /* No more entries will come: sort, drop what others cover, give back spare memory. */
 void match_seal(struct match *m);
 
-/* Both want a sealed set. An address is folded first; AF_UNSPEC never matches. */
+/* Both want a sealed set. A name longer than MATCH_NAME_MAX never matches, nor does AF_UNSPEC; an
+ * address is folded first. */
 bool match_has_name(const struct match *m, const char *name);
 bool match_has_addr(const struct match *m, const struct addr *a);
 

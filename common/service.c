@@ -239,6 +239,20 @@ static void log_counters(const struct service *s)
 	log_write(LOG_LEVEL_NOTICE, "counters", fields, s->ops->metric_count);
 }
 
+static void report_worker(struct worker *worker, void *arg)
+{
+	const struct service *s = arg;
+
+	s->ops->worker_report(worker);
+}
+
+static void log_reports(struct service *s)
+{
+	for (unsigned i = 0; s->ops->worker_report && i < s->worker_count; i++) {
+		worker_call(s->workers[i], report_worker, s);
+	}
+}
+
 /* --- drain and end --------------------------------------------------------------------------- */
 
 static void drain_worker(struct worker *worker, void *arg)
@@ -307,6 +321,7 @@ static void take_signal(struct service *s, uint32_t signo)
 		}
 		break;
 	case SIGUSR1:
+		log_reports(s);
 		log_counters(s);
 		break;
 	case SIGTERM:
@@ -380,7 +395,7 @@ static void warn_unreadable(const struct service *s)
 	struct loaded again;
 
 	if (load(s->ops, &s->options, &again, &why) < 0) {
-		log_event(LOG_LEVEL_WARNING, "reload-would-fail", KV_TEXT("error", why.text));
+		log_event(LOG_LEVEL_WARNING, "reload-will-fail", KV_TEXT("error", why.text));
 	} else {
 		unload(s->ops, &again);
 	}

@@ -65,6 +65,8 @@ struct service_ops {
 	int (*worker_start)(struct service *service, struct worker *worker, void *state,
 			    const void *config);
 	void (*worker_reload)(struct worker *worker, const void *config);
+	/* Log what the worker knows besides its counters, when they are logged. May be NULL. */
+	void (*worker_report)(struct worker *worker);
 	/* Stop accepting; call service_worker_drained() when the last session has ended (possibly
 	 * at once). */
 	void (*worker_drain)(struct worker *worker);

@@ -22,6 +22,9 @@ enum {
 	/* So many timeouts without traffic, and an idle connection is closed (RFC 7766
 	 * section 6.2.3). */
 	IDLE_TIMEOUTS = 5,
+	/* With a question open and not a byte for so long the peer is gone: sooner than the
+	 * question is given up, so that what comes next finds another connection. */
+	SILENCE_MAX_MS = 1500,
 	BUCKET_COUNT = 256,
 };
 
@@ -115,7 +118,7 @@ static struct tcp_query *tcp_query_find(struct tcp *tcp, const uint8_t *msg, siz
 	for (query = *tcp_bucket(tcp, (unsigned)(msg[0] << 8 | msg[1])); query;
 	     query = query->bucket_next) {
 		*ret_fit = asked_fit(&query->asked, msg, len);
-		if (*ret_fit != ASKED_OTHER) {
+		if (*ret_fit == ASKED_ANSWERED || *ret_fit == ASKED_BARE) {
 			return query;
 		}
 	}
@@ -149,16 +152,31 @@ static int tcp_arm(struct tcp *tcp, uint64_t due_ms)
 	return timer_start(&tcp->timer, tcp->config.loop, due_ms, tcp_on_timer);
 }
 
-/* The watchdog. When the oldest query is overdue and not a byte has come since it was sent, the
+static uint32_t tcp_silence_ms(const struct tcp *tcp)
+{
+	uint32_t ms = tcp->config.timeout_ms / 4 * 3;
+
+	return ms < SILENCE_MAX_MS ? ms : SILENCE_MAX_MS;
+}
+
+/* When the watchdog looks at a query. */
+static uint64_t tcp_due_ms(const struct tcp *tcp, const struct tcp_query *query)
+{
+	bool heard = tcp->heard_ms > query->sent_ms;
+
+	return query->sent_ms + (heard ? tcp->config.timeout_ms : tcp_silence_ms(tcp));
+}
+
+/* The watchdog. When the oldest query has waited and not a byte has come since it was sent, the
  * connection is dead, as after a route change; if others were answered meanwhile, only that query
- * is given up. */
+ * is given up, at the end of its time. */
 static void tcp_on_timer(struct timer *timer)
 {
 	struct tcp *tcp = container_of(timer, struct tcp, timer);
 	uint64_t now_ms = loop_now_ms(tcp->config.loop);
 	uint64_t idle_due_ms = tcp->heard_ms + tcp_idle_ms(tcp);
 
-	while (tcp->oldest && tcp->oldest->sent_ms + tcp->config.timeout_ms <= now_ms) {
+	while (tcp->oldest && tcp_due_ms(tcp, tcp->oldest) <= now_ms) {
 		struct tcp_query *query = tcp->oldest;
 
 		if (tcp->heard_ms <= query->sent_ms) {
@@ -169,7 +187,7 @@ static void tcp_on_timer(struct timer *timer)
 		free(query);
 	}
 	if (tcp->oldest) {
-		tcp_arm(tcp, tcp->oldest->sent_ms + tcp->config.timeout_ms);
+		tcp_arm(tcp, tcp_due_ms(tcp, tcp->oldest));
 	} else if (idle_due_ms > now_ms) {
 		tcp_arm(tcp, idle_due_ms);
 	} else {
@@ -435,7 +453,7 @@ static int tcp_send(struct transport *transport, const uint8_t *msg, size_t len)
 		r = tcp_out_reserve(tcp, PREFIX_LEN + len);
 	}
 	if (r == 0) {
-		r = tcp_arm(tcp, now_ms + tcp->config.timeout_ms);
+		r = tcp_arm(tcp, now_ms + tcp_silence_ms(tcp));
 	}
 	if (r < 0) {
 		free(query);

@@ -16,30 +16,22 @@ enum {
 	PORT_MIN = 10000, /* ports below are left to services of this machine */
 	PORT_TRIES = 8,   /* ports in use before the kernel chooses one */
 	PORTS_DRAWN =
-		128, /* random numbers fetched at a time: one system call for so many sockets */
+		128, /* random numbers fetched at a time: one system call for so many queries */
 	RECV_PER_EVENT =
-		16, /* datagrams a flooded socket may take before the others get their turn */
-	/* Making, binding and closing a socket costs more than twice what the exchange does, so
-	 * when there is much to do a socket serves several messages, one after the other. Each
-	 * message still has a port that nobody can know, and one to itself while it waits. */
-	SOCKET_USES = 8,
-	SOCKET_LIFE_MS = 1000,
-	IDLE_MAX = 128,  /* sockets kept for the next messages */
+		16,      /* datagrams a flooded socket may take before the others get their turn */
 	SPARE_MAX = 256, /* structures kept without a socket, in quiet times */
 };
 
-/* A socket with its random port, and what was asked from it last. It is in the air (in the list of
- * those that wait for an answer), idle, or spare (without a socket). */
+/* One message on its way: its socket with a random port, and what was asked. A spare one has no
+ * socket.
+ */
 struct flight {
 	struct watch watch;
 	struct udp *udp;
-	struct flight *next; /* of the same state */
-	struct flight *prev; /* in the air: sent before */
-	uint64_t due_ms;     /* in the air: when the wait is over */
-	uint64_t born_ms;
-	uint32_t use_count;
+	struct flight *next; /* sent later; or the next spare one */
+	struct flight *prev; /* sent before */
+	uint64_t due_ms;     /* when the wait is over */
 	int fd;
-	bool in_air;
 	struct asked asked;
 };
 
@@ -56,8 +48,6 @@ struct udp {
 	struct flight *oldest;
 	struct flight *newest;
 	uint32_t open_count;
-	struct flight *idle;
-	uint32_t idle_count;
 	struct flight *spare;
 	uint32_t spare_count;
 
@@ -115,8 +105,6 @@ static int flight_open(struct flight *flight)
 	const struct addr *server = &udp->config.server;
 	int r;
 
-	flight->use_count = 0;
-	flight->born_ms = loop_now_ms(udp->config.loop);
 	flight->fd = socket(server->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (flight->fd < 0) {
 		return -errno;
@@ -170,74 +158,25 @@ static struct flight *udp_take_spare(struct udp *udp)
 	return flight;
 }
 
-static struct flight *udp_take_idle(struct udp *udp)
-{
-	struct flight *flight = udp->idle;
-
-	if (flight) {
-		udp->idle = flight->next;
-		udp->idle_count--;
-	}
-	return flight;
-}
-
-static bool flight_fresh(const struct flight *flight)
-{
-	return flight->use_count < SOCKET_USES &&
-	       loop_now_ms(flight->udp->config.loop) - flight->born_ms < SOCKET_LIFE_MS;
-}
-
 /* --- flights --------------------------------------------------------------------------------- */
 
+/* Give a spare flight a socket and send from it. 0 or -errno; then it is still spare. */
 static int flight_send(struct flight *flight, const uint8_t *msg, size_t len)
 {
-	flight->use_count++;
-	return send(flight->fd, msg, len, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
+	int r = flight_open(flight);
 
-/* Send from an idle socket if there is one that may still be used. NULL when there is none. */
-static struct flight *udp_send_idle(struct udp *udp, const uint8_t *msg, size_t len)
-{
-	struct flight *flight;
-
-	while ((flight = udp_take_idle(udp)) != NULL) {
-		if (flight_fresh(flight) && flight_send(flight, msg, len) == 0) {
-			return flight;
-		}
-		flight_close(flight);
+	if (r == 0 && send(flight->fd, msg, len, MSG_NOSIGNAL) < 0) {
+		r = -errno;
+		flight->watch.loop = NULL;
+		close(flight->fd);
 	}
-	return NULL;
-}
-
-/* Send from a new socket. 0 or -errno. */
-static int udp_send_fresh(struct udp *udp, const uint8_t *msg, size_t len,
-			  struct flight **ret_flight)
-{
-	struct flight *flight = udp_take_spare(udp);
-	int r;
-
-	if (!flight) {
-		return -ENOMEM;
-	}
-	r = flight_open(flight);
-	if (r < 0) {
-		flight_spare(flight);
-		return r;
-	}
-	r = flight_send(flight, msg, len);
-	if (r < 0) {
-		flight_close(flight);
-		return r;
-	}
-	*ret_flight = flight;
-	return 0;
+	return r;
 }
 
 static void flight_take_off(struct flight *flight)
 {
 	struct udp *udp = flight->udp;
 
-	flight->in_air = true;
 	flight->due_ms = loop_now_ms(udp->config.loop) + udp->config.timeout_ms;
 	flight->prev = udp->newest;
 	flight->next = NULL;
@@ -250,25 +189,9 @@ static void flight_land(struct flight *flight)
 {
 	struct udp *udp = flight->udp;
 
-	flight->in_air = false;
 	*(flight->prev ? &flight->prev->next : &udp->oldest) = flight->next;
 	*(flight->next ? &flight->next->prev : &udp->newest) = flight->prev;
 	udp->open_count--;
-}
-
-/* After an answer; without one the socket is closed, so that nothing late can meet the next
- * message. */
-static void flight_rest(struct flight *flight)
-{
-	struct udp *udp = flight->udp;
-
-	if (!flight_fresh(flight) || udp->idle_count >= IDLE_MAX) {
-		flight_close(flight);
-		return;
-	}
-	flight->next = udp->idle;
-	udp->idle = flight;
-	udp->idle_count++;
 }
 
 /* Pass on what came if it answers; the flight is over then. */
@@ -277,11 +200,14 @@ static bool flight_take_answer(struct flight *flight, size_t len)
 	struct udp *udp = flight->udp;
 	uint8_t restored[ASKED_RESTORED_MAX];
 	const uint8_t *msg = udp->inbox;
-	enum asked_fit fit =
-		flight->in_air ? asked_fit(&flight->asked, udp->inbox, len) : ASKED_OTHER;
+	enum asked_fit fit = asked_fit(&flight->asked, udp->inbox, len);
 
-	if (fit == ASKED_OTHER) {
+	if (fit == ASKED_OTHER || fit == ASKED_OTHER_CASE) {
 		udp->transport.dropped_count++;
+		if (udp->user_ops->on_dropped) {
+			udp->user_ops->on_dropped(udp->user, flight->asked.bytes, flight->asked.len,
+						  fit == ASKED_OTHER_CASE);
+		}
 		return false;
 	}
 	if (fit == ASKED_BARE) {
@@ -289,7 +215,7 @@ static bool flight_take_answer(struct flight *flight, size_t len)
 		msg = restored;
 	}
 	flight_land(flight);
-	flight_rest(flight);
+	flight_close(flight);
 	udp->user_ops->on_message(udp->user, msg, len);
 	return true;
 }
@@ -303,24 +229,6 @@ static void flight_fail(struct flight *flight, int error)
 	flight_land(flight);
 	flight_close(flight);
 	udp->user_ops->on_failed(udp->user, asked.bytes, asked.len, error);
-}
-
-/* Close the idle sockets that may not be used any more. */
-static void udp_sweep(struct udp *udp)
-{
-	struct flight **slot = &udp->idle;
-
-	while (*slot) {
-		struct flight *flight = *slot;
-
-		if (flight_fresh(flight)) {
-			slot = &flight->next;
-			continue;
-		}
-		*slot = flight->next;
-		udp->idle_count--;
-		flight_close(flight);
-	}
 }
 
 static void flight_on_ready(struct watch *watch, uint32_t events)
@@ -343,10 +251,7 @@ static void flight_on_ready(struct watch *watch, uint32_t events)
 			error = errno; /* an ICMP error; the answer may be queued behind it */
 		}
 	}
-	if (!flight->in_air) {
-		flight->use_count = SOCKET_USES; /* a late answer, or somebody who found the port */
-		udp_sweep(udp);
-	} else if (error) {
+	if (error) {
 		flight_fail(flight, error);
 	}
 }
@@ -358,7 +263,7 @@ static void udp_free_spares(struct udp *udp, uint32_t keep_count)
 	}
 }
 
-/* Runs from the first message on until nothing is in the air or idle. No event is waiting to be
+/* Runs from the first message on until nothing is in the air. No event is waiting to be
  * dispatched meanwhile, so this is where memory can be given back. */
 static void udp_on_timer(struct timer *timer)
 {
@@ -372,15 +277,11 @@ static void udp_on_timer(struct timer *timer)
 		flight_land(flight);
 		flight_close(flight);
 	}
-	udp_sweep(udp);
 	/* Starting cannot fail: this timer has just left its place in the heap. */
 	if (udp->oldest) {
 		timer_start(timer, loop, udp->oldest->due_ms, udp_on_timer);
 	} else {
 		udp_free_spares(udp, SPARE_MAX);
-		if (udp->idle) {
-			timer_start(timer, loop, now_ms + SOCKET_LIFE_MS, udp_on_timer);
-		}
 	}
 }
 
@@ -420,27 +321,26 @@ static int udp_send(struct transport *transport, const uint8_t *msg, size_t len)
 {
 	struct udp *udp = udp_of(transport);
 	struct flight *flight;
-	struct asked asked;
-	int r = asked_set(&asked, msg, len);
+	int r;
 
-	if (r == 0 && udp->open_count >= udp->config.max_open) {
-		r = -ENOBUFS;
+	if (udp->open_count >= udp->config.max_open) {
+		return -ENOBUFS;
 	}
+	flight = udp_take_spare(udp);
+	if (!flight) {
+		return -ENOMEM;
+	}
+	r = asked_set(&flight->asked, msg, len);
 	if (r == 0) {
 		r = udp_arm(udp);
 	}
-	if (r < 0) {
-		return r;
-	}
-	flight = udp_send_idle(udp, msg, len);
-	if (!flight) {
-		r = udp_send_fresh(udp, msg, len, &flight);
+	if (r == 0) {
+		r = flight_send(flight, msg, len);
 	}
 	if (r < 0) {
+		flight_spare(flight);
 		return r;
 	}
-	flight->asked.len = asked.len;
-	memcpy(flight->asked.bytes, asked.bytes, asked.len);
 	flight_take_off(flight);
 	return 0;
 }
@@ -462,9 +362,6 @@ static void udp_close(struct transport *transport)
 	while (udp->oldest) {
 		flight = udp->oldest;
 		flight_land(flight);
-		flight_close(flight);
-	}
-	while ((flight = udp_take_idle(udp)) != NULL) {
 		flight_close(flight);
 	}
 	timer_stop(&udp->timer);

@@ -140,7 +140,17 @@ static void vsock_on_closed(void *user, int error)
 	vsock_drain(vsock);
 }
 
+static void vsock_on_dropped(void *user, const uint8_t *query, size_t len, bool other_case)
+{
+	struct vsock *vsock = user;
+
+	if (vsock->set->on_dropped) {
+		vsock->set->on_dropped(vsock->set, query, len, other_case);
+	}
+}
+
 static const struct transport_user vsock_upcalls = {
+	.on_dropped = vsock_on_dropped,
 	.on_message = vsock_on_message,
 	.on_failed = vsock_on_failed,
 	.on_closed = vsock_on_closed,

@@ -51,6 +51,9 @@ struct vsock_set {
 	 * told to pass on). It would act on the rest: ask again without EDNS after FORMERR, over
 	 * TCP after TC, give up on what it cannot parse, learn from the time a good answer took. */
 	bool stubs;
+	/* A datagram was dropped: see struct transport_user. May be NULL. */
+	void (*on_dropped)(struct vsock_set *set, const uint8_t *query, size_t len,
+			   bool other_case);
 	/* Let c-ares read or write a handle; the other one is VSOCK_NONE. */
 	void (*process)(struct vsock_set *set, int readable, int writable);
 

@@ -27,6 +27,9 @@
 /* What malloc() keeps beside each piece, on top of what malloc_usable_size() says. */
 #define MALLOC_OVERHEAD sizeof(size_t)
 
+/* Room for CACHE_TTL_MAX_S. */
+#define TTL_BITS        0xfffffu
+
 /* Entries note their times in quarter seconds: 32 bits last for 34 years of uptime. */
 #define TICK_MS         250
 #define TICKS_PER_S     (1000 / TICK_MS)
@@ -51,7 +54,9 @@ struct entry {
 	struct entry *newer;
 	uint32_t hash; /* upper half of the key's */
 	uint32_t stored_tick;
-	uint32_t ttl_s; /* at stored_tick */
+	uint32_t ttl_s : 20; /* at stored_tick */
+	uint32_t hits : 2;
+	uint32_t is_claimed : 1; /* somebody fetches its successor */
 	uint16_t body_len;
 	uint16_t ancount;
 	uint8_t nscount;
@@ -91,9 +96,9 @@ static size_t entry_record_count(const struct entry *entry)
 	return (size_t)entry->ancount + entry->nscount + entry->arcount;
 }
 
-static uint8_t *entry_body(struct entry *entry)
+static uint8_t *entry_body(const struct entry *entry)
 {
-	return (uint8_t *)(entry->ttl_offsets + entry_record_count(entry));
+	return (uint8_t *)(uintptr_t)(entry->ttl_offsets + entry_record_count(entry));
 }
 
 static size_t allocated_bytes(void *p)
@@ -340,6 +345,11 @@ void cache_key_init(struct cache_key *key, const struct cache *cache, const uint
 	key->hash = cache->hash(&cache->hash_key, key->bytes, key->len);
 }
 
+uint8_t cache_key_group(const struct cache_key *key)
+{
+	return key->bytes[0];
+}
+
 bool cache_key_equal(const struct cache_key *a, const struct cache_key *b)
 {
 	return a->hash == b->hash && a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
@@ -400,8 +410,10 @@ static struct entry *entry_new(const struct cache_key *key, const struct cache_a
 		return NULL;
 	}
 	entry->hash = (uint32_t)(key->hash >> 32);
-	entry->stored_tick = tick_of(now_ms);
-	entry->ttl_s = clamp(answer->ttl_s, ttls->min_s, max_s);
+	entry->stored_tick = tick_of(now_ms) - tick_of(answer->age_ms);
+	entry->ttl_s = clamp(answer->ttl_s, ttls->min_s, max_s) & TTL_BITS;
+	entry->hits = 0;
+	entry->is_claimed = 0;
 	entry->body_len = (uint16_t)body_len;
 	entry->ancount = header->ancount;
 	entry->nscount = (uint8_t)header->nscount;
@@ -509,9 +521,9 @@ static void write_header(uint8_t *buf, const struct entry *entry, bool fits)
 	set_u16(buf + 10, entry->arcount);
 }
 
-/* Copy a fresh entry out. */
-static void entry_copy(struct entry *entry, const struct cache_key *key, uint32_t age_s,
-		       uint8_t *buf, size_t cap, struct cache_result *ret_result)
+/* Copy an entry out. Its TTLs are lowered by its age, or, when it is stale, all the same. */
+static void entry_copy(const struct entry *entry, const struct cache_key *key, uint32_t age_s,
+		       bool is_stale, uint8_t *buf, size_t cap, struct cache_result *ret_result)
 {
 	size_t record_count = entry_record_count(entry);
 	bool fits = (size_t)DNSMSG_HEADER_LEN + entry->body_len <= cap;
@@ -524,10 +536,24 @@ static void entry_copy(struct entry *entry, const struct cache_key *key, uint32_
 		uint8_t *field = body + entry->ttl_offsets[i];
 		uint32_t ttl_s = get_u32(field);
 
-		set_u32(field, ttl_s > age_s ? ttl_s - age_s : 0);
+		ttl_s = ttl_s > age_s ? ttl_s - age_s : 0;
+		set_u32(field, is_stale ? CACHE_STALE_TTL_S : ttl_s);
 	}
 	ret_result->len = DNSMSG_HEADER_LEN + len;
-	ret_result->ttl_s = entry->ttl_s - age_s;
+	ret_result->ttl_s = is_stale ? CACHE_STALE_TTL_S : entry->ttl_s - age_s;
+	ret_result->full_s = entry->ttl_s;
+	ret_result->hits = entry->hits;
+}
+
+/* Looked at first, so that the cache lines of popular entries stay shared. */
+static void entry_note_hit(struct entry *entry)
+{
+	if (!(entry->flags & ENTRY_VISITED)) {
+		entry->flags |= ENTRY_VISITED;
+	}
+	if (entry->hits < CACHE_HITS_MAX) {
+		entry->hits = (entry->hits + 1u) & CACHE_HITS_MAX;
+	}
 }
 
 enum cache_outcome cache_get(struct cache *cache, const struct cache_key *key, uint64_t now_ms,
@@ -545,19 +571,101 @@ enum cache_outcome cache_get(struct cache *cache, const struct cache_key *key, u
 
 		outcome = entry_is_fresh(entry, age_ticks) ? CACHE_HIT : CACHE_EXPIRED;
 		if (outcome == CACHE_HIT) {
-			/* Looked at first, so that the cache lines of popular entries stay shared.
-			 */
-			if (!(entry->flags & ENTRY_VISITED)) {
-				entry->flags |= ENTRY_VISITED;
-			}
-			entry_copy(entry, key, age_ticks / TICKS_PER_S, buf, cap, ret_result);
+			entry_note_hit(entry);
+			entry_copy(entry, key, age_ticks / TICKS_PER_S, false, buf, cap,
+				   ret_result);
 		}
 	}
 	pthread_mutex_unlock(&shard->mutex);
 	return outcome;
 }
 
+enum cache_outcome cache_get_stale(struct cache *cache, const struct cache_key *key,
+				   uint64_t now_ms, uint64_t max_stale_ms, uint8_t *buf, size_t cap,
+				   struct cache_result *ret_result)
+{
+	struct shard *shard = cache_shard(cache, key);
+	enum cache_outcome outcome = CACHE_MISS;
+	struct entry *entry;
+
+	assert(cap >= DNSMSG_UDP_MIN);
+	pthread_mutex_lock(&shard->mutex);
+	entry = shard_find(shard, key);
+	if (entry) {
+		uint32_t age_ticks = entry_age_ticks(entry, now_ms);
+		uint64_t ttl_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S;
+
+		if (entry_is_fresh(entry, age_ticks)) {
+			outcome = CACHE_HIT;
+		} else if (age_ticks - ttl_ticks < max_stale_ms / TICK_MS) {
+			outcome = CACHE_EXPIRED;
+		}
+		if (outcome != CACHE_MISS) {
+			entry_note_hit(entry);
+			entry_copy(entry, key, age_ticks / TICKS_PER_S, outcome == CACHE_EXPIRED,
+				   buf, cap, ret_result);
+		}
+	}
+	pthread_mutex_unlock(&shard->mutex);
+	return outcome;
+}
+
+bool cache_claim(struct cache *cache, const struct cache_key *key)
+{
+	struct shard *shard = cache_shard(cache, key);
+	struct entry *entry;
+	bool is_first;
+
+	pthread_mutex_lock(&shard->mutex);
+	entry = shard_find(shard, key);
+	is_first = entry && !entry->is_claimed;
+	if (is_first) {
+		entry->is_claimed = 1;
+	}
+	pthread_mutex_unlock(&shard->mutex);
+	return is_first;
+}
+
 /* --- whole --- */
+
+size_t cache_shard_count(const struct cache *cache)
+{
+	return cache->shard_count;
+}
+
+static void visit_entry(const struct entry *entry, uint32_t age_ticks, uint8_t *buf,
+			void (*fn)(void *arg, const struct cache_item *item), void *arg)
+{
+	const struct cache_item item = {
+		.group = entry->group,
+		.dnssec_ok = entry->flags & ENTRY_DO,
+		.checking_disabled = entry->flags & ENTRY_CD,
+		.age_ms = (uint64_t)age_ticks * TICK_MS,
+		.msg = buf,
+		.len = (size_t)DNSMSG_HEADER_LEN + entry->body_len,
+	};
+
+	write_header(buf, entry, true);
+	memcpy(buf + DNSMSG_HEADER_LEN, entry_body(entry), entry->body_len);
+	fn(arg, &item);
+}
+
+void cache_visit(struct cache *cache, size_t index, uint64_t now_ms, uint64_t max_stale_ms,
+		 uint8_t *buf, void (*fn)(void *arg, const struct cache_item *item), void *arg)
+{
+	struct shard *shard = &cache->shards[index];
+
+	pthread_mutex_lock(&shard->mutex);
+	for (const struct entry *entry = shard->oldest; entry; entry = entry->newer) {
+		uint32_t age_ticks = entry_age_ticks(entry, now_ms);
+		uint64_t last_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S + max_stale_ms / TICK_MS;
+
+		if (age_ticks < last_ticks) {
+			visit_entry(entry, age_ticks, buf, fn, arg);
+		}
+	}
+	pthread_mutex_unlock(&shard->mutex);
+}
 
 void cache_flush(struct cache *cache)
 {

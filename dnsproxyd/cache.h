@@ -67,6 +67,9 @@ struct cache_key {
 void cache_key_init(struct cache_key *key, const struct cache *cache, const uint8_t *question,
 		    size_t question_len, bool dnssec_ok, bool checking_disabled, uint8_t group);
 
+/* The group it was made for. */
+uint8_t cache_key_group(const struct cache_key *key);
+
 bool cache_key_equal(const struct cache_key *a, const struct cache_key *b);
 
 /* What to keep: a message as dnsreply_normalize() writes it. */
@@ -77,6 +80,7 @@ struct cache_answer {
 	size_t ttl_count;
 	uint32_t ttl_s;
 	bool negative;
+	uint64_t age_ms; /* how long ago it came; 0 but for answers that were saved */
 };
 
 /*
@@ -95,9 +99,14 @@ enum cache_outcome {
 	CACHE_HIT,
 };
 
+/* As many hits as an entry counts. */
+#define CACHE_HITS_MAX 3
+
 struct cache_result {
 	size_t len;
-	uint32_t ttl_s; /* left, at least 1 */
+	uint32_t ttl_s;  /* left, at least 1 */
+	uint32_t full_s; /* what it was when the answer came */
+	unsigned hits;   /* since then, this one included; at most CACHE_HITS_MAX */
 };
 
 /*
@@ -107,6 +116,39 @@ struct cache_result {
  */
 enum cache_outcome cache_get(struct cache *cache, const struct cache_key *key, uint64_t now_ms,
 			     uint8_t *buf, size_t cap, struct cache_result *ret_result);
+
+/* TTL of an answer that has expired (RFC 8767 section 4). */
+#define CACHE_STALE_TTL_S 30
+
+/*
+ * The same for a time when no server answers: also an answer that expired at most max_stale_ms ago,
+ * with all its TTLs CACHE_STALE_TTL_S. HIT when the answer is fresh after all, EXPIRED with buf
+ * filled when it is stale, else MISS.
+ */
+enum cache_outcome cache_get_stale(struct cache *cache, const struct cache_key *key,
+				   uint64_t now_ms, uint64_t max_stale_ms, uint8_t *buf, size_t cap,
+				   struct cache_result *ret_result);
+
+/* Who is the first to call this for an answer that is in the cache gets true, and sees to it that a
+ * newer one replaces it. */
+bool cache_claim(struct cache *cache, const struct cache_key *key);
+
+/* One answer, for saving it: msg as cache_get() would have given it when it came. */
+struct cache_item {
+	uint8_t group;
+	bool dnssec_ok;
+	bool checking_disabled;
+	uint64_t age_ms;
+	const uint8_t *msg;
+	size_t len;
+};
+
+size_t cache_shard_count(const struct cache *cache);
+
+/* Call fn for each answer of one shard, oldest first, that did not expire longer than max_stale_ms
+ * ago, with the shard locked. buf has room for one message, DNSMSG_MAX bytes. */
+void cache_visit(struct cache *cache, size_t shard, uint64_t now_ms, uint64_t max_stale_ms,
+		 uint8_t *buf, void (*fn)(void *arg, const struct cache_item *item), void *arg);
 
 /* Drop everything. */
 void cache_flush(struct cache *cache);

@@ -5,9 +5,20 @@
 #include "common/container.h"
 #include "common/listener.h"
 
+#include "dnsproxyd/dnsname.h"
+
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	DEFAULT_TIMEOUT_MS = 2000, /* when there is no [upstream default] */
+};
+
+static const char default_group[] = "default";
 
 #define PARAM_STRUCT struct server_params
 static const struct param_row server_rows[] = PARAM_ROWS(SERVER_PARAMS);
@@ -20,6 +31,12 @@ static const struct param_row listen_rows[] = PARAM_ROWS(LISTEN_PARAMS);
 #undef PARAM_STRUCT
 #define PARAM_STRUCT struct upstream_params
 static const struct param_row upstream_rows[] = PARAM_ROWS(UPSTREAM_PARAMS);
+#undef PARAM_STRUCT
+#define PARAM_STRUCT struct forward_params
+static const struct param_row forward_rows[] = PARAM_ROWS(FORWARD_PARAMS);
+#undef PARAM_STRUCT
+#define PARAM_STRUCT struct privacy_params
+static const struct param_row privacy_rows[] = PARAM_ROWS(PRIVACY_PARAMS);
 #undef PARAM_STRUCT
 #define PARAM_STRUCT struct cache_params
 static const struct param_row cache_rows[] = PARAM_ROWS(CACHE_PARAMS);
@@ -35,11 +52,16 @@ static const struct section_row sections[] = {
 	SECTION_ROW("server", struct server_params, server_rows, "The process."),
 	SECTION_ROW("log", struct log_params, log_rows, "What is logged."),
 	SECTION_ROW("cache", struct cache_params, cache_rows, "How answers are kept."),
+	SECTION_ROW("privacy", struct privacy_params, privacy_rows,
+		    "What others can learn or forge."),
 	SECTION_ROW("limits", struct limits_params, limits_rows, "What clients can use up."),
 	SECTION_ROW_NAMED("listen", struct listen_params, listen_rows, listen_builtin,
 			  "Where clients ask."),
 	SECTION_ROW_NAMED("upstream", struct upstream_params, upstream_rows, upstream_builtin,
-			  "Who is asked; there is one, named default."),
+			  "Who is asked; about everything that no [forward] names, the one named "
+			  "default."),
+	SECTION_ROW_NAMED("forward", struct forward_params, forward_rows, NULL,
+			  "Domains whose questions go to other servers."),
 };
 
 const struct params_schema config_schema = { sections, ARRAY_SIZE(sections) };
@@ -107,6 +129,8 @@ static int add_listens(struct config *config, const struct params *params, struc
 	return 0;
 }
 
+/* --- upstream servers ------------------------------------------------------------------------ */
+
 /* A server that is one of our own listeners would be asked by ourselves, for ever. */
 static bool is_own_listener(const struct config *config, const struct addr *server)
 {
@@ -122,7 +146,7 @@ static bool is_own_listener(const struct config *config, const struct addr *serv
 	return false;
 }
 
-static void add_system_servers(struct config *config)
+static void add_system_servers(const struct config *config, struct group_config *group)
 {
 	struct addr servers[CONFIG_SERVERS_MAX];
 	size_t count = ares_io_system_servers("/etc/resolv.conf", servers, CONFIG_SERVERS_MAX);
@@ -130,58 +154,219 @@ static void add_system_servers(struct config *config)
 	for (size_t i = 0; i < count; i++) {
 		/* The host itself may be set to ask us. */
 		if (!is_own_listener(config, &servers[i])) {
-			config->servers[config->server_count++] = servers[i];
+			group->servers[group->server_count++] =
+				(struct endpoint){ .protocol = ENDPOINT_UDP, .addr = servers[i] };
 		}
 	}
 }
 
-static int add_upstream(struct config *config, const struct section *section,
-			struct ini_error *reterr)
+static int add_server(const struct config *config, struct group_config *group,
+		      const struct section *section, const char *text, struct ini_error *reterr)
 {
-	const struct upstream_params *p = section->values;
+	const size_t field = offsetof(struct upstream_params, servers);
+	struct endpoint *server = &group->servers[group->server_count];
+	int r = endpoint_parse(text, server);
 
-	if (strcmp(section->name, "default") != 0) {
-		params_fail(reterr, section, offsetof(struct upstream_params, servers),
-			    "[upstream default]", "[upstream %s] would never be asked",
-			    section->name);
+	if (r == -ENODEV) {
+		params_fail(reterr, section, field, "an interface of this host",
+			    "server \"%s\" names an unknown interface", text);
 		return -1;
 	}
+	if (r < 0) {
+		params_fail(reterr, section, field, "IP[:PORT] or tcp://IP[:PORT]",
+			    "\"%s\" is no server", text);
+		return -1;
+	}
+	if (is_own_listener(config, &server->addr)) {
+		params_fail(reterr, section, field, "another server",
+			    "server %s is our own listening address", text);
+		return -1;
+	}
+	group->server_count++;
+	return 0;
+}
+
+static int add_group(struct config *config, struct group_config *group,
+		     const struct section *section, struct ini_error *reterr)
+{
+	const struct upstream_params *p = section->values;
+	const size_t field = offsetof(struct upstream_params, servers);
+
+	group->name = section->name;
+	group->strategy = (enum balance_strategy)p->strategy;
+	group->timeout_ms = (uint32_t)p->timeout_ms;
 	if (p->servers.count > CONFIG_SERVERS_MAX) {
-		params_fail(reterr, section, offsetof(struct upstream_params, servers),
-			    "at most 16", "%zu servers", p->servers.count);
+		params_fail(reterr, section, field, "at most 16", "%zu servers", p->servers.count);
+		return -1;
+	}
+	if (p->servers.count == 0 && group != &config->groups[0]) {
+		params_fail(reterr, section, field, "server = IP[:PORT]",
+			    "[upstream %s] has no server", section->name);
 		return -1;
 	}
 	for (size_t i = 0; i < p->servers.count; i++) {
-		char text[ADDR_TEXT_MAX];
-
-		if (is_own_listener(config, &p->servers.items[i])) {
-			addr_format(&p->servers.items[i], text, sizeof text);
-			params_fail(reterr, section, offsetof(struct upstream_params, servers),
-				    "another server", "server %s is our own listening address",
-				    text);
+		if (add_server(config, group, section, p->servers.items[i], reterr) < 0) {
 			return -1;
 		}
-		config->servers[config->server_count++] = p->servers.items[i];
 	}
-	config->timeout_ms = (uint32_t)p->timeout_ms;
 	return 0;
 }
 
-static int add_upstreams(struct config *config, const struct params *params,
-			 struct ini_error *reterr)
+static bool is_default(const struct section *section)
+{
+	return strcmp(section->name, default_group) == 0;
+}
+
+static int add_groups(struct config *config, const struct params *params, struct ini_error *reterr)
+{
+	const struct section *section = NULL;
+	size_t count = 1;
+
+	while ((section = params_next(params, "upstream", section)) != NULL) {
+		count += !is_default(section);
+		if (count > CONFIG_GROUPS_MAX) {
+			params_fail(reterr, section, offsetof(struct upstream_params, servers),
+				    "at most 255", "too many [upstream] sections");
+			return -1;
+		}
+	}
+	config->groups = calloc(count, sizeof *config->groups);
+	if (!config->groups) {
+		ini_fail(reterr, "dnsproxyd", 0, "free memory", "cannot allocate memory");
+		return -1;
+	}
+	config->group_count = 1;
+	config->groups[0].name = default_group;
+	config->groups[0].timeout_ms = DEFAULT_TIMEOUT_MS;
+	while ((section = params_next(params, "upstream", section)) != NULL) {
+		struct group_config *group = is_default(section)
+						     ? &config->groups[0]
+						     : &config->groups[config->group_count++];
+
+		if (add_group(config, group, section, reterr) < 0) {
+			return -1;
+		}
+	}
+	if (config->groups[0].server_count == 0) {
+		add_system_servers(config, &config->groups[0]);
+	}
+	return 0;
+}
+
+/* --- conditional forwarding ------------------------------------------------------------------ */
+
+static int find_group(const struct config *config, const struct section *section,
+		      unsigned *ret_index, struct ini_error *reterr)
+{
+	const struct forward_params *p = section->values;
+	const size_t field = offsetof(struct forward_params, upstream);
+
+	if (!p->upstream) {
+		params_fail(reterr, section, field, "upstream = NAME",
+			    "[forward %s] does not say whom to ask", section->name);
+		return -1;
+	}
+	for (size_t i = 0; i < config->group_count; i++) {
+		if (strcmp(config->groups[i].name, p->upstream) == 0) {
+			*ret_index = (unsigned)i;
+			return 0;
+		}
+	}
+	params_fail(reterr, section, field, "the name of an [upstream] section",
+		    "there is no [upstream %s]", p->upstream);
+	return -1;
+}
+
+static int add_domain(struct config *config, const struct section *section, const char *domain,
+		      unsigned group, struct ini_error *reterr)
+{
+	const size_t field = offsetof(struct forward_params, domains);
+	/* A leading dot is how other programs say "and everything below". */
+	const char *text = domain[0] == '.' && domain[1] != '\0' ? domain + 1 : domain;
+	uint8_t name[DNSNAME_MAX];
+	size_t len;
+	int r;
+
+	if (dnsname_parse(text, name, &len) < 0) {
+		params_fail(reterr, section, field, "a domain name", "\"%s\" is no domain", domain);
+		return -1;
+	}
+	r = suffixes_add(config->forwards, name, len, group);
+	if (r == -EEXIST) {
+		params_fail(reterr, section, field, "each domain once", "domain %s is given twice",
+			    domain);
+	} else if (r < 0) {
+		ini_fail(reterr, "dnsproxyd", 0, "free memory", "cannot allocate memory");
+	}
+	return r < 0 ? -1 : 0;
+}
+
+static int add_forward(struct config *config, const struct section *section,
+		       struct ini_error *reterr)
+{
+	const struct forward_params *p = section->values;
+	unsigned group;
+
+	if (p->domains.count == 0) {
+		params_fail(reterr, section, offsetof(struct forward_params, domains),
+			    "domain = NAME", "[forward %s] has no domain", section->name);
+		return -1;
+	}
+	if (find_group(config, section, &group, reterr) < 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < p->domains.count; i++) {
+		if (add_domain(config, section, p->domains.items[i], group, reterr) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int add_forwards(struct config *config, const struct params *params,
+			struct ini_error *reterr)
 {
 	const struct section *section = NULL;
 
-	while ((section = params_next(params, "upstream", section)) != NULL) {
-		if (add_upstream(config, section, reterr) < 0) {
+	config->forwards = suffixes_new();
+	if (!config->forwards) {
+		ini_fail(reterr, "dnsproxyd", 0, "free memory", "cannot allocate memory");
+		return -1;
+	}
+	while ((section = params_next(params, "forward", section)) != NULL) {
+		if (add_forward(config, section, reterr) < 0) {
 			return -1;
 		}
 	}
-	if (config->server_count == 0) {
-		add_system_servers(config);
-	}
 	return 0;
 }
+
+unsigned config_find_group(const struct config *config, const uint8_t *name, size_t len)
+{
+	return suffixes_find(config->forwards, name, len, 0);
+}
+
+static bool same_group(const struct group_config *a, const struct group_config *b)
+{
+	for (size_t i = 0; i < a->server_count && i < b->server_count; i++) {
+		if (!endpoint_equal(&a->servers[i], &b->servers[i])) {
+			return false;
+		}
+	}
+	return strcmp(a->name, b->name) == 0 && a->server_count == b->server_count;
+}
+
+bool config_same_upstreams(const struct config *a, const struct config *b)
+{
+	for (size_t i = 0; i < a->group_count && i < b->group_count; i++) {
+		if (!same_group(&a->groups[i], &b->groups[i])) {
+			return false;
+		}
+	}
+	return a->group_count == b->group_count;
+}
+
+/* --- the whole ------------------------------------------------------------------------------- */
 
 static int check_cache(const struct config *config, const struct params *params,
 		       struct ini_error *reterr)
@@ -209,8 +394,9 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 	config->log = params_section(params, "log");
 	config->cache = params_section(params, "cache");
 	config->limits = params_section(params, "limits");
+	config->privacy = params_section(params, "privacy");
 	if (check_cache(config, params, reterr) < 0 || add_listens(config, params, reterr) < 0 ||
-	    add_upstreams(config, params, reterr) < 0) {
+	    add_groups(config, params, reterr) < 0 || add_forwards(config, params, reterr) < 0) {
 		config_free(config);
 		return NULL;
 	}
@@ -221,6 +407,8 @@ void config_free(struct config *config)
 {
 	if (config) {
 		free(config->listens);
+		free(config->groups);
+		suffixes_free(config->forwards);
 		free(config);
 	}
 }

@@ -6,19 +6,32 @@
 #ifndef DNSPROXYD_CONFIG_H
 #define DNSPROXYD_CONFIG_H
 
+#include "common/balance.h"
 #include "common/params.h"
+
+#include "dnsproxyd/endpoint.h"
+#include "dnsproxyd/suffixes.h"
 
 #define SERVER_PARAMS(P, PC)                                                                     \
 	P(WORKERS, workers, "workers", "auto", 1, 256, RESTART,                                  \
 	  "Threads that serve; auto is one per CPU.")                                            \
 	P(TEXT, user, "user", NULL, 0, 0, RESTART,                                               \
 	  "User to become when started as root; by default dnsproxyd, or nobody if there is no " \
-	  "such user.")
+	  "such user.")                                                                          \
+	P(BOOL, local_zones, "local-zones", "on", 0, 0, RELOAD,                                  \
+	  "Names that mean something in one network only (reverse zones of private addresses, "  \
+	  "home.arpa, internal, local, test) are answered here, that they do not exist.")
 PARAM_DECLARE(server_params, SERVER_PARAMS);
 
-#define LOG_PARAMS(P, PC)                                                     \
-	PC(level, "level", "info", "error|warning|notice|info|debug", RELOAD, \
-	   "What is logged: lines of this level and of the more serious ones.")
+#define LOG_PARAMS(P, PC)                                                                         \
+	PC(level, "level", "info", "error|warning|notice|info|debug", RELOAD,                     \
+	   "What is logged: lines of this level and of the more serious ones.")                   \
+	P(BOOL, query_log, "query-log", "off", 0, 0, RELOAD,                                      \
+	  "One line for each query at level info; without it, at level debug.")                   \
+	PC(clients, "clients", "full", "full|network|none", RELOAD,                               \
+	   "How clients are named in those lines: address, network (/24 or /48), or not at all.") \
+	PC(names, "names", "full", "full|none", RELOAD,                                           \
+	   "Whether those lines hold the names that were asked for.")
 PARAM_DECLARE(log_params, LOG_PARAMS);
 
 #define LISTEN_PARAMS(P, PC)                                \
@@ -28,32 +41,71 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	  "Who is answered: local (loopback, private and link-local networks), any, or networks.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 
-#define UPSTREAM_PARAMS(P, PC)                                                           \
-	P(ADDRS, servers, "server", NULL, 53, 0, RELOAD,                                 \
-	  "Servers to ask, the first that works; by default those of /etc/resolv.conf.") \
-	P(DURATION, timeout_ms, "timeout", "2s", 50, 4000, RELOAD,                       \
+#define UPSTREAM_PARAMS(P, PC)                                                                    \
+	P(TEXTS, servers, "server", NULL, 0, 0, RELOAD,                                           \
+	  "Servers to ask: ADDRESS, ADDRESS:PORT, or tcp://ADDRESS:PORT to ask by TCP "           \
+	  "only. [upstream default] asks those of /etc/resolv.conf by default.")                  \
+	PC(strategy, "strategy", "fastest", "fastest|failover|roundrobin|leastconn|race", RELOAD, \
+	   "Which server is asked first: the fastest; the first that works; each in "             \
+	   "turn; the one with the fewest open questions; or several at once.")                   \
+	P(DURATION, timeout_ms, "timeout", "2s", 50, 4000, RELOAD,                                \
 	  "How long to wait for one server before asking again or asking the next.")
 PARAM_DECLARE(upstream_params, UPSTREAM_PARAMS);
+
+#define FORWARD_PARAMS(P, PC)                                                     \
+	P(TEXTS, domains, "domain", NULL, 0, 0, RELOAD,                           \
+	  "Domains that are asked elsewhere; the longest that fits a name wins.") \
+	P(TEXT, upstream, "upstream", NULL, 0, 0, RELOAD,                         \
+	  "The name of the [upstream] section whose servers are asked about them.")
+PARAM_DECLARE(forward_params, FORWARD_PARAMS);
+
+#define PRIVACY_PARAMS(P, PC)                                                              \
+	P(BOOL, randomize_case, "randomize-case", "on", 0, 0, RELOAD,                      \
+	  "Ask by UDP with letters in random case, which forgers have to guess; switched " \
+	  "off by itself for servers that cannot cope.")
+PARAM_DECLARE(privacy_params, PRIVACY_PARAMS);
 
 #define CACHE_PARAMS(P, PC)                                                                        \
 	P(SIZE, size_bytes, "size", "32M", 65536, 68719476736, RESTART,                            \
 	  "Memory for answers, all in.")                                                           \
+	P(PATH, file, "file", NULL, 0, 0, RESTART,                                                 \
+	  "Where answers are saved, at the end and from time to time, to be there at the next "    \
+	  "start; none: nowhere.")                                                                 \
 	P(DURATION, min_ttl_ms, "min-ttl", "0", 0, 86400000, RELOAD,                               \
 	  "Answers are kept at least so long; what must not be kept at all (TTL 0) still is not.") \
 	P(DURATION, max_ttl_ms, "max-ttl", "1d", 1000, 604800000, RELOAD,                          \
 	  "Answers are kept at most so long.")                                                     \
 	P(DURATION, negative_max_ttl_ms, "negative-max-ttl", "1h", 1000, 604800000, RELOAD,        \
-	  "That a name or type does not exist is kept at most so long.")
+	  "That a name or type does not exist is kept at most so long.")                           \
+	P(DURATION, failure_ttl_ms, "failure-ttl", "5s", 1000, 300000, RELOAD,                     \
+	  "A question that no server could answer is not asked again for 1s, when it fails again " \
+	  "for longer, at most so long.")                                                          \
+	P(DURATION, serve_stale_ms, "serve-stale", "1d", 0, 604800000, RELOAD,                     \
+	  "When no server answers, answers that expired at most so long ago are used; 0: never.")  \
+	P(PERCENT, prefetch_pct, "prefetch", "10%", 0, 50, RELOAD,                                 \
+	  "An answer that is asked for again in this last part of its TTL, and was so before, is " \
+	  "fetched anew ahead of time; 0%: never.")
 PARAM_DECLARE(cache_params, CACHE_PARAMS);
 
-#define LIMITS_PARAMS(P, PC)                                                              \
-	P(COUNT, max_outstanding, "max-outstanding", "4096", 1, 60000, RELOAD,            \
-	  "Queries of one worker that may wait for upstream servers; more get SERVFAIL.") \
-	P(COUNT, max_tcp_clients, "max-tcp-clients", "512", 1, 1000000, RELOAD,           \
-	  "TCP connections of clients per worker; more are closed at once.")              \
-	P(DURATION, tcp_idle_timeout_ms, "tcp-idle-timeout", "10s", 100, 3600000, RELOAD, \
-	  "TCP connections on which nothing is asked for so long are closed.")            \
-	P(DURATION, drain_timeout_ms, "drain-timeout", "5s", 0, 86400000, RELOAD,         \
+#define LIMITS_PARAMS(P, PC)                                                                      \
+	P(COUNT, max_outstanding, "max-outstanding", "4096", 1, 60000, RELOAD,                    \
+	  "Queries of one worker that may wait for upstream servers; more get SERVFAIL.")         \
+	P(COUNT, max_waiting_per_question, "max-waiting-per-question", "1024", 1, 60000, RELOAD,  \
+	  "Clients that may wait for the answer to the same question; more get SERVFAIL.")        \
+	P(COUNT, max_tcp_clients, "max-tcp-clients", "512", 1, 1000000, RELOAD,                   \
+	  "TCP connections of clients per worker; more are closed at once.")                      \
+	P(COUNT, max_tcp_per_client, "max-tcp-per-client", "64", 1, 1000000, RELOAD,              \
+	  "TCP connections of one client (IPv6: one /64) per worker; more are closed at once.")   \
+	P(COUNT, rate_limit, "rate-limit", "0", 0, 1000000, RELOAD,                               \
+	  "Queries a second that one client (IPv6: one /64) may send by UDP; what is over it is " \
+	  "sent to TCP, then dropped. 0: no limit.")                                              \
+	P(COUNT, rate_limit_burst, "rate-limit-burst", "1000", 1, 1000000, RELOAD,                \
+	  "Queries that may come at once before rate-limit counts.")                              \
+	P(NETS, rate_limit_exempt, "rate-limit-exempt", "127.0.0.0/8, ::1", 0, 0, RELOAD,         \
+	  "Clients without rate-limit.")                                                          \
+	P(DURATION, tcp_idle_timeout_ms, "tcp-idle-timeout", "10s", 100, 3600000, RELOAD,         \
+	  "TCP connections on which nothing is asked for so long are closed.")                    \
+	P(DURATION, drain_timeout_ms, "drain-timeout", "5s", 0, 86400000, RELOAD,                 \
 	  "How long SIGTERM waits for open queries to be answered.")
 PARAM_DECLARE(limits_params, LIMITS_PARAMS);
 
@@ -63,7 +115,18 @@ struct listen_config {
 	const struct listen_params *params;
 };
 
+/* Servers of one group; groups (their numbers are octets in the cache's keys). */
 #define CONFIG_SERVERS_MAX 16
+#define CONFIG_GROUPS_MAX  255
+
+/* One [upstream NAME] section. */
+struct group_config {
+	const char *name;
+	enum balance_strategy strategy;
+	uint32_t timeout_ms;
+	struct endpoint servers[CONFIG_SERVERS_MAX];
+	size_t server_count;
+};
 
 struct config {
 	const struct server_params *server;
@@ -72,10 +135,11 @@ struct config {
 	const struct limits_params *limits;
 	struct listen_config *listens;
 	size_t listen_count;
-	/* the servers to ask, in order; from the system when none is configured */
-	struct addr servers[CONFIG_SERVERS_MAX];
-	size_t server_count;
-	uint32_t timeout_ms;
+	const struct privacy_params *privacy;
+	/* The first is "default", with the system's servers when none is configured. */
+	struct group_config *groups;
+	size_t group_count;
+	struct suffixes *forwards; /* domains and the index of their group */
 };
 
 extern const struct params_schema config_schema;
@@ -89,5 +153,12 @@ void config_free(struct config *config);
 
 /* The section that has this listening address, or NULL. */
 const struct listen_config *config_find_listen(const struct config *config, const struct addr *a);
+
+/* The index of the group that is asked about this name (uncompressed, of len octets). */
+unsigned config_find_group(const struct config *config, const uint8_t *name, size_t len);
+
+/* Whether both ask the same servers about the same names, so that answers kept under one may be
+ * used under the other. */
+bool config_same_upstreams(const struct config *a, const struct config *b);
 
 #endif

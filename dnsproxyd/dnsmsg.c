@@ -7,18 +7,21 @@
 #include <string.h>
 
 /* Offsets in the header. */
-#define FLAGS_OFFSET    2
-#define QDCOUNT_OFFSET  4
-#define ANCOUNT_OFFSET  6
-#define ARCOUNT_OFFSET  10
+#define FLAGS_OFFSET     2
+#define QDCOUNT_OFFSET   4
+#define ANCOUNT_OFFSET   6
+#define ARCOUNT_OFFSET   10
 
-#define OPT_DO          0x8000u
-#define OPTION_EDE      15
+#define OPT_DO           0x8000u
+#define OPTION_KEEPALIVE 11
+#define OPTION_EDE       15
+
+#define KEEPALIVE_LEN    6
 
 /* Code, length and info code of an EDE option. */
-#define EDE_LEN_MIN     6
+#define EDE_LEN_MIN      6
 
-#define RCODE_MAX_PLAIN 15
+#define RCODE_MAX_PLAIN  15
 
 static uint16_t get_u16(const uint8_t *p)
 {
@@ -101,14 +104,17 @@ static bool read_question(const uint8_t *msg, size_t len, size_t *offset,
 	return true;
 }
 
-/* Whether the options fill the OPT record exactly. */
-static bool options_are_sound(const uint8_t *msg, const struct dnsmsg_rr *opt)
+/* Read the options; false unless they fill the OPT record exactly. */
+static bool read_options(const uint8_t *msg, const struct dnsmsg_rr *opt,
+			 struct dnsmsg_query *query)
 {
 	struct wire_reader r = wire_reader(msg + opt->rdata, opt->end - opt->rdata);
 
 	while (wire_left(&r) > 0 && !r.failed) {
-		wire_u16(&r);
+		uint16_t code = wire_u16(&r);
+
 		wire_take(&r, wire_u16(&r));
+		query->wants_keepalive |= code == OPTION_KEEPALIVE;
 	}
 	return !r.failed;
 }
@@ -124,7 +130,7 @@ static bool read_opt(const uint8_t *msg, const struct dnsmsg_rr *opt, struct dns
 	query->payload = opt->class < DNSMSG_UDP_MIN ? DNSMSG_UDP_MIN : opt->class;
 	query->edns_version = (uint8_t)(opt->ttl >> 16);
 	query->dnssec_ok = opt->ttl & OPT_DO;
-	return options_are_sound(msg, opt);
+	return read_options(msg, opt, query);
 }
 
 /* SIG(0) is a SIG record that covers type 0 (RFC 2931 section 3). */
@@ -177,6 +183,8 @@ enum dnsmsg_verdict dnsmsg_parse_query(const uint8_t *msg, size_t len,
 	query->has_opt = false;
 	query->dnssec_ok = false;
 	query->is_signed = false;
+	query->wants_keepalive = false;
+	query->keepalive = 0;
 	if (header.flags & DNSMSG_OPCODE) {
 		return DNSMSG_NOTIMP;
 	}
@@ -249,31 +257,53 @@ size_t dnsmsg_udp_limit(const struct dnsmsg_query *query, size_t max_bytes)
 	return query->payload < max ? query->payload : max;
 }
 
-/* Add our OPT at msg[len], when the client sent one, with as much of ede as fits; OPT itself must
- * fit. */
+static size_t put_option(uint8_t *p, unsigned code, size_t len)
+{
+	set_u16(p, code);
+	set_u16(p + 2, (unsigned)len);
+	return 4;
+}
+
+/* Octets of our OPT record without EDE. */
+static size_t opt_len(const struct dnsmsg_query *query)
+{
+	if (!query->has_opt) {
+		return 0;
+	}
+	return DNSMSG_OPT_LEN + (query->keepalive ? KEEPALIVE_LEN : 0u);
+}
+
+/* Add our OPT at msg[len], when the client sent one, with as much of ede as fits; the rest of it
+ * must fit. */
 static size_t append_opt(uint8_t *msg, size_t len, const struct dnsmsg_query *query, unsigned rcode,
 			 const struct dnsmsg_ede *ede, size_t limit)
 {
 	uint32_t ttl = (rcode >> 4) << 24 | (query->dnssec_ok ? OPT_DO : 0);
 	size_t text_len = ede && ede->text ? strlen(ede->text) : 0;
-	uint8_t *option = msg + len + DNSMSG_OPT_LEN;
+	uint8_t *options = msg + len + DNSMSG_OPT_LEN;
+	uint8_t *option = options;
 
 	if (!query->has_opt) {
 		return len;
 	}
-	if (!ede || len + DNSMSG_OPT_LEN + EDE_LEN_MIN > limit) {
-		return write_opt(msg, len, ttl, 0);
+	if (query->keepalive) {
+		option += put_option(option, OPTION_KEEPALIVE, 2);
+		set_u16(option, query->keepalive);
+		option += 2;
 	}
-	if (len + DNSMSG_OPT_LEN + EDE_LEN_MIN + text_len > limit) {
-		text_len = 0;
+	if (ede && (size_t)(option - msg) + EDE_LEN_MIN <= limit) {
+		if ((size_t)(option - msg) + EDE_LEN_MIN + text_len > limit) {
+			text_len = 0;
+		}
+		option += put_option(option, OPTION_EDE, 2 + text_len);
+		set_u16(option, ede->code);
+		if (text_len) {
+			memcpy(option + 2, ede->text, text_len);
+		}
+		option += 2 + text_len;
 	}
-	set_u16(option, OPTION_EDE);
-	set_u16(option + 2, (unsigned)(2 + text_len));
-	set_u16(option + 4, ede->code);
-	if (text_len) {
-		memcpy(option + EDE_LEN_MIN, ede->text, text_len);
-	}
-	return write_opt(msg, len, ttl, EDE_LEN_MIN + text_len) + EDE_LEN_MIN + text_len;
+	write_opt(msg, len, ttl, (size_t)(option - options));
+	return (size_t)(option - msg);
 }
 
 size_t dnsmsg_answer(uint8_t *msg, size_t len, const struct dnsmsg_query *query,
@@ -281,14 +311,13 @@ size_t dnsmsg_answer(uint8_t *msg, size_t len, const struct dnsmsg_query *query,
 {
 	unsigned stored = get_u16(msg + FLAGS_OFFSET);
 	unsigned keep = DNSMSG_TC | DNSMSG_RCODE;
-	size_t opt_len = query->has_opt ? DNSMSG_OPT_LEN : 0;
 
 	assert(query->question_len > 0 && len >= (size_t)DNSMSG_HEADER_LEN + query->question_len);
 	assert(limit >= DNSMSG_UDP_MIN);
 	if ((query->flags & DNSMSG_AD) || query->dnssec_ok) {
 		keep |= DNSMSG_AD;
 	}
-	if (len + opt_len > limit) {
+	if (len + opt_len(query) > limit) {
 		stored = (stored | DNSMSG_TC) & ~(unsigned)DNSMSG_AD;
 		len = (size_t)DNSMSG_HEADER_LEN + query->question_len;
 		memset(msg + ANCOUNT_OFFSET, 0, DNSMSG_HEADER_LEN - ANCOUNT_OFFSET);
@@ -314,4 +343,12 @@ size_t dnsmsg_error(const struct dnsmsg_query *query, unsigned rcode, const stru
 	len = write_question(buf, query->id, flags | (rcode & DNSMSG_RCODE), query->question,
 			     query->question_len);
 	return append_opt(buf, len, query, rcode, ede, limit);
+}
+
+size_t dnsmsg_truncated(const struct dnsmsg_query *query, uint8_t *buf, size_t limit)
+{
+	size_t len = dnsmsg_error(query, DNS_RCODE_NOERROR, NULL, buf, limit);
+
+	set_u16(buf + FLAGS_OFFSET, get_u16(buf + FLAGS_OFFSET) | (unsigned)DNSMSG_TC);
+	return len;
 }

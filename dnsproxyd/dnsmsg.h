@@ -70,7 +70,10 @@ enum dnsmsg_type {
 	DNS_TYPE_NSEC = 47,
 	DNS_TYPE_DNSKEY = 48,
 	DNS_TYPE_NSEC3 = 50,
+	DNS_TYPE_TKEY = 249,
 	DNS_TYPE_TSIG = 250,
+	DNS_TYPE_IXFR = 251,
+	DNS_TYPE_AXFR = 252,
 	DNS_TYPE_ANY = 255,
 };
 
@@ -98,9 +101,11 @@ enum dnsmsg_ede_code {
 	DNS_EDE_BLOCKED = 15,
 	DNS_EDE_PROHIBITED = 18,
 	DNS_EDE_STALE_NXDOMAIN = 19,
+	DNS_EDE_NOT_SUPPORTED = 21,
 	DNS_EDE_NO_REACHABLE_AUTHORITY = 22,
 	DNS_EDE_NETWORK_ERROR = 23,
 	DNS_EDE_INVALID_DATA = 24,
+	DNS_EDE_SYNTHESIZED = 29,
 };
 
 /* Why an answer is as it is; text is UTF-8 without a final NUL on the wire, or NULL. */
@@ -162,9 +167,13 @@ struct dnsmsg_query {
 	uint16_t question_len; /* 0 when there was not exactly one well-formed question */
 	uint8_t edns_version;
 	bool has_opt;
-	bool dnssec_ok; /* DO, RFC 3225 */
+	bool dnssec_ok;       /* DO, RFC 3225 */
+	bool wants_keepalive; /* sent the option of RFC 7828 */
 	bool is_signed; /* TSIG or SIG(0): pass it with a new ID only (RFC 5625 section 4.5), keep
 			   nothing of it */
+	/* Not read but set by whoever answers, on TCP only: how long an idle connection stays open,
+	 * in units of 100 ms, for the keepalive option of a client that wants one. 0: no option. */
+	uint16_t keepalive;
 	uint8_t question[DNSMSG_QUESTION_MAX]; /* name in the client's case, type, class */
 };
 
@@ -221,6 +230,10 @@ size_t dnsmsg_udp_limit(const struct dnsmsg_query *query, size_t max_bytes);
  */
 size_t dnsmsg_answer(uint8_t *msg, size_t len, const struct dnsmsg_query *query,
 		     const struct dnsmsg_ede *ede, size_t limit);
+
+/* Build a reply that has nothing but TC=1, for a client that is to come back by TCP. buf has room
+ * for limit, at least DNSMSG_UDP_MIN. Returns the length. */
+size_t dnsmsg_truncated(const struct dnsmsg_query *query, uint8_t *buf, size_t limit);
 
 /*
  * Build a reply without records: the question when it was understood, OPT if and only if the client

@@ -82,9 +82,29 @@ static uint8_t lower(uint8_t c)
 	return (uint8_t)(c | ((uint8_t)(c - 'A') < 26) << 5);
 }
 
+#define EVERY_OCTET(value) (UINT64_C(0x0101010101010101) * (value))
+
+/* The same for eight octets at once. The top bit of each octet of `above` is set when the octet
+ * without its own top bit is above 'Z', that of `from` when it is from 'A' on. */
+static uint64_t lower_word(uint64_t word)
+{
+	uint64_t low = word & EVERY_OCTET(0x7f);
+	uint64_t above = low + EVERY_OCTET(0x7f - 'Z');
+	uint64_t from = low + EVERY_OCTET(0x80 - 'A');
+
+	return word | (((above ^ from) & ~word & EVERY_OCTET(0x80)) >> 2);
+}
+
 void dnsname_lower(uint8_t *dst, const uint8_t *src, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
+	size_t i = 0;
+
+	for (uint64_t word; len - i >= sizeof word; i += sizeof word) {
+		memcpy(&word, src + i, sizeof word);
+		word = lower_word(word);
+		memcpy(dst + i, &word, sizeof word);
+	}
+	for (; i < len; i++) {
 		dst[i] = lower(src[i]);
 	}
 }

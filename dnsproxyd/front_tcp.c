@@ -36,6 +36,7 @@ struct tcp_client {
 	struct front_tcp *front;
 	struct tcp_client *next;
 	struct tcp_client *prev;
+	struct addr peer;
 	struct watch watch;
 	struct timer idle;
 	bool fin_seen; /* it asks no more; what is open is answered */
@@ -55,7 +56,6 @@ struct front_tcp {
 	struct addr addr;
 	struct listener *listener; /* NULL once stopped */
 	struct tcp_client *first;
-	size_t client_count;
 	struct log_limit log;
 };
 
@@ -104,7 +104,7 @@ static void close_client(struct tcp_client *c)
 	if (c->next) {
 		c->next->prev = c->prev;
 	}
-	f->client_count--;
+	client_counts_remove(f->context->tcp_clients, &c->peer);
 	count(f, METRIC_tcp_now, -1);
 	loop_free_later(f->context->loop, &c->deferred, free_client);
 	if (f->listener) {
@@ -213,6 +213,7 @@ static void flush_out(struct tcp_client *c)
 /* --- questions ------------------------------------------------------------------------------- */
 
 static void take_messages(struct tcp_client *c);
+static void start_idle_timer(struct tcp_client *c);
 
 static void on_done(struct query *query, const uint8_t *reply, size_t len)
 {
@@ -221,6 +222,9 @@ static void on_done(struct query *query, const uint8_t *reply, size_t len)
 
 	drop_query(q);
 	send_reply(c, reply, len);
+	if (!c->closed && c->out_len == 0) {
+		start_idle_timer(c);
+	}
 	/* Questions that were held back may go on. */
 	take_messages(c);
 	settle(c);
@@ -229,6 +233,7 @@ static void on_done(struct query *query, const uint8_t *reply, size_t len)
 static void start_query(struct tcp_client *c, const struct query_draft *draft)
 {
 	struct query_context *context = c->front->context;
+	const struct query_origin origin = { &c->peer, false };
 	struct tcp_query *q = malloc(sizeof *q);
 	size_t len;
 
@@ -242,7 +247,8 @@ static void start_query(struct tcp_client *c, const struct query_draft *draft)
 	c->open.prev->next = q;
 	c->open.prev = q;
 	c->open_count++;
-	len = query_start(&q->query, context, draft, false, on_done, context->message, DNSMSG_MAX);
+	len = query_start(&q->query, context, &origin, draft, on_done, context->message,
+			  DNSMSG_MAX);
 	if (len > 0) {
 		drop_query(q);
 		send_reply(c, context->message, len);
@@ -252,11 +258,12 @@ static void start_query(struct tcp_client *c, const struct query_draft *draft)
 static void take_message(struct tcp_client *c, const uint8_t *msg, size_t len)
 {
 	struct query_context *context = c->front->context;
+	const struct query_origin origin = { &c->peer, false };
 	struct query_draft draft;
 	size_t reply_len;
 
 	count(c->front, METRIC_queries_tcp, 1);
-	switch (query_try(context, msg, len, false, &draft, context->message, DNSMSG_MAX,
+	switch (query_try(context, &origin, msg, len, &draft, context->message, DNSMSG_MAX,
 			  &reply_len)) {
 	case QUERY_DROPPED:
 		close_client(c);
@@ -360,7 +367,7 @@ static void on_client(struct watch *watch, uint32_t events)
 
 /* --- accepting ------------------------------------------------------------------------------- */
 
-static struct tcp_client *new_client(struct front_tcp *f, int fd)
+static struct tcp_client *new_client(struct front_tcp *f, int fd, const struct addr *peer)
 {
 	struct tcp_client *c = calloc(1, sizeof *c);
 
@@ -368,6 +375,7 @@ static struct tcp_client *new_client(struct front_tcp *f, int fd)
 		return NULL;
 	}
 	c->front = f;
+	c->peer = *peer;
 	c->open.next = &c->open;
 	c->open.prev = &c->open;
 	if (watch_start(&c->watch, f->context->loop, fd, LOOP_READ, on_client) < 0) {
@@ -379,8 +387,17 @@ static struct tcp_client *new_client(struct front_tcp *f, int fd)
 		c->next->prev = c;
 	}
 	f->first = c;
-	f->client_count++;
 	return c;
+}
+
+/* Count one more connection of this client, if it may have it. */
+static bool has_room(struct front_tcp *f, const struct addr *peer)
+{
+	const struct limits_params *limits = f->context->config->limits;
+	struct client_counts *counts = f->context->tcp_clients;
+
+	return client_counts_total(counts) < limits->max_tcp_clients &&
+	       client_counts_add(counts, peer, limits->max_tcp_per_client);
 }
 
 static void on_accept(void *arg, int fd, const struct addr *peer)
@@ -389,9 +406,11 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 	const int on = 1;
 	struct tcp_client *c = NULL;
 
-	if (f->clients && netset_contains(f->clients, peer) &&
-	    f->client_count < f->context->config->limits->max_tcp_clients) {
-		c = new_client(f, fd);
+	if (f->clients && netset_contains(f->clients, peer) && has_room(f, peer)) {
+		c = new_client(f, fd, peer);
+		if (!c) {
+			client_counts_remove(f->context->tcp_clients, peer);
+		}
 	}
 	if (!c) {
 		close(fd);

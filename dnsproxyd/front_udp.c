@@ -178,6 +178,7 @@ static void on_done(struct query *query, const uint8_t *reply, size_t len)
 static void start_query(struct front_udp *f, const struct path *path,
 			const struct query_draft *draft)
 {
+	const struct query_origin origin = { &path->peer, true };
 	struct udp_query *q = take_query(f);
 	size_t len;
 
@@ -186,7 +187,7 @@ static void start_query(struct front_udp *f, const struct path *path,
 		return;
 	}
 	q->path = *path;
-	len = query_start(&q->query, f->context, draft, true, on_done, reserve_reply(f),
+	len = query_start(&q->query, f->context, &origin, draft, on_done, reserve_reply(f),
 			  REPLY_BYTES);
 	if (len > 0) {
 		commit_reply(f, path, len);
@@ -199,6 +200,7 @@ static void start_query(struct front_udp *f, const struct path *path,
 static void take_datagram(struct front_udp *f, const struct path *path, const uint8_t *msg,
 			  size_t len)
 {
+	const struct query_origin origin = { &path->peer, true };
 	struct query_draft draft;
 	size_t reply_len;
 
@@ -209,7 +211,7 @@ static void take_datagram(struct front_udp *f, const struct path *path, const ui
 		count(f, METRIC_queries_dropped, 1);
 		return;
 	}
-	switch (query_try(f->context, msg, len, true, &draft, reserve_reply(f), REPLY_BYTES,
+	switch (query_try(f->context, &origin, msg, len, &draft, reserve_reply(f), REPLY_BYTES,
 			  &reply_len)) {
 	case QUERY_DROPPED:
 		break;

@@ -3,13 +3,14 @@
 
 #include "common/container.h"
 
-#include "dnsproxyd/dnsreply.h"
 #include "dnsproxyd/metrics.h"
+#include "dnsproxyd/querylog.h"
+#include "dnsproxyd/special.h"
 
-#include <errno.h>
+#include <string.h>
 
 enum {
-	CACHE_GROUP = 0, /* there is one set of upstream servers */
+	KEEPALIVE_UNIT = 100, /* ms */
 };
 
 static void count(struct query_context *c, enum dnsproxyd_metric metric)
@@ -25,14 +26,38 @@ static size_t reply_limit(const struct dnsmsg_query *question, bool is_udp, size
 	return limit < cap ? limit : cap;
 }
 
+static void note_reply(struct query_context *c, const struct query_origin *origin,
+		       const struct dnsmsg_query *question, const uint8_t *reply, size_t len,
+		       enum query_source source, uint64_t took_ms)
+{
+	if (querylog_wanted(c->config->log)) {
+		querylog_write(c->config->log, origin->client, origin->is_udp, question, reply, len,
+			       source, took_ms);
+	}
+}
+
 /* --- at once --------------------------------------------------------------------------------- */
 
 static void init_key(struct query_context *c, struct query_draft *draft)
 {
 	const struct dnsmsg_query *q = &draft->question;
+	const size_t name_len = q->question_len - 4u; /* type and class follow */
+
+	draft->group = (uint8_t)config_find_group(c->config, q->question, name_len);
 
 	cache_key_init(&draft->key, c->cache, q->question, q->question_len, q->dnssec_ok,
-		       (q->flags & DNSMSG_CD) != 0, CACHE_GROUP);
+		       (q->flags & DNSMSG_CD) != 0, draft->group);
+}
+
+/* Fetch the successor of an answer that is about to expire and was asked for before. */
+static void prefetch(struct query_context *c, const struct query_draft *draft,
+		     const struct cache_result *result)
+{
+	uint64_t last_s = result->full_s * c->config->cache->prefetch_pct / 100;
+
+	if (result->ttl_s <= last_s && result->hits >= 2 && cache_claim(c->cache, &draft->key)) {
+		fetch_refresh(&c->fetcher, &draft->question, &draft->key);
+	}
 }
 
 /* From the cache. False on a miss. */
@@ -40,186 +65,397 @@ static bool answer_from_cache(struct query_context *c, struct query_draft *draft
 			      uint8_t *buf, size_t cap, size_t *ret_len)
 {
 	struct cache_result result;
+	enum cache_outcome outcome =
+		cache_get(c->cache, &draft->key, loop_now_ms(c->loop), buf, cap, &result);
 
-	switch (cache_get(c->cache, &draft->key, loop_now_ms(c->loop), buf, cap, &result)) {
-	case CACHE_HIT:
-		count(c, METRIC_cache_hits);
-		*ret_len = dnsmsg_answer(buf, result.len, &draft->question, NULL, limit);
-		return true;
-	case CACHE_EXPIRED:
-		count(c, METRIC_cache_expired);
+	draft->is_expired = outcome == CACHE_EXPIRED;
+	if (outcome != CACHE_HIT) {
 		return false;
-	case CACHE_MISS:
-		break;
 	}
-	count(c, METRIC_cache_misses);
+	count(c, METRIC_cache_hits);
+	*ret_len = dnsmsg_answer(buf, result.len, &draft->question, NULL, limit);
+	prefetch(c, draft, &result);
+	return true;
+}
+
+/* Names and types that are not for upstream servers. */
+static bool answer_special(struct query_context *c, const struct query_draft *draft, bool is_udp,
+			   size_t limit, uint8_t *buf, size_t *ret_len)
+{
+	const struct dnsmsg_query *q = &draft->question;
+	struct dnsmsg_ede ede = { DNS_EDE_SYNTHESIZED, NULL };
+	/* [forward] overrules what is special in this network only. */
+	bool is_local = c->config->server->local_zones && draft->group == 0;
+	size_t len = special_answer(q, is_local ? SPECIAL_LOCAL : SPECIAL_ALWAYS, buf, &ede);
+
+	if (len == 0 && q->qtype == DNS_TYPE_ANY && is_udp) {
+		len = special_answer_any(q, buf);
+		ede.text = "RFC 8482";
+	}
+	if (len == 0) {
+		return false;
+	}
+	count(c, METRIC_queries_local);
+	*ret_len = dnsmsg_answer(buf, len, q, &ede, limit);
+	return true;
+}
+
+/* Whether the client has to be slowed down; then *ret_step and perhaps the reply are made. */
+static bool limit_rate(struct query_context *c, const struct query_origin *origin,
+		       const struct dnsmsg_query *q, size_t limit, uint8_t *buf, size_t *ret_len,
+		       enum query_step *ret_step)
+{
+	const struct limits_params *limits = c->config->limits;
+
+	if (limits->rate_limit == 0 || !origin->is_udp ||
+	    netset_contains(&limits->rate_limit_exempt, origin->client)) {
+		return false;
+	}
+	switch (ratelimit_take(c->ratelimit, origin->client, (uint32_t)limits->rate_limit,
+			       (uint32_t)limits->rate_limit_burst, loop_now_ms(c->loop))) {
+	case RATELIMIT_OK:
+		break;
+	case RATELIMIT_TRUNCATE:
+		count(c, METRIC_queries_truncated);
+		*ret_len = dnsmsg_truncated(q, buf, limit);
+		*ret_step = QUERY_ANSWERED;
+		note_reply(c, origin, q, buf, *ret_len, QUERY_FROM_LIMITED, 0);
+		return true;
+	case RATELIMIT_DROP:
+		count(c, METRIC_queries_limited);
+		*ret_step = QUERY_DROPPED;
+		return true;
+	}
 	return false;
 }
 
-enum query_step query_try(struct query_context *c, const uint8_t *msg, size_t len, bool is_udp,
-			  struct query_draft *ret_draft, uint8_t *buf, size_t cap, size_t *ret_len)
+/* Types that stand for a conversation or a signature, not for records that could be passed on. */
+static bool is_meta_type(uint16_t type)
+{
+	return type == DNS_TYPE_OPT || (type >= DNS_TYPE_TKEY && type <= DNS_TYPE_AXFR);
+}
+
+/* Refuse what we do not do. False when there is nothing to refuse. */
+static bool refuse(struct query_context *c, enum dnsmsg_verdict verdict,
+		   const struct dnsmsg_query *q, size_t limit, uint8_t *buf, size_t *ret_len,
+		   enum query_source *ret_source)
+{
+	static const struct dnsmsg_ede malformed = { DNS_EDE_OTHER, "malformed query" };
+	static const struct dnsmsg_ede unsupported = { DNS_EDE_NOT_SUPPORTED, NULL };
+	/* A signature covers the message; we ask with a message of our own (RFC 5625 section 4.5).
+	 */
+	static const struct dnsmsg_ede is_signed = { DNS_EDE_NOT_SUPPORTED,
+						     "signed queries are not forwarded" };
+	const struct dnsmsg_ede *ede = &unsupported;
+	unsigned rcode = (unsigned)verdict;
+	enum query_source source = QUERY_FROM_UNSUPPORTED;
+
+	if (verdict == DNSMSG_FORMERR) {
+		ede = &malformed;
+		source = QUERY_FROM_MALFORMED;
+	} else if (verdict == DNSMSG_OK && is_meta_type(q->qtype)) {
+		rcode = DNS_RCODE_NOTIMP;
+	} else if (verdict == DNSMSG_OK && q->is_signed) {
+		rcode = DNS_RCODE_REFUSED;
+		ede = &is_signed;
+	} else if (verdict == DNSMSG_OK) {
+		return false;
+	}
+	count(c, METRIC_queries_malformed);
+	*ret_source = source;
+	*ret_len = dnsmsg_error(q, rcode, ede, buf, limit);
+	return true;
+}
+
+/* RFC 7828: a TCP client that asks how long it may be idle is told. */
+static void set_keepalive(const struct query_context *c, struct dnsmsg_query *q, bool is_udp)
+{
+	uint64_t units = c->config->limits->tcp_idle_timeout_ms / KEEPALIVE_UNIT;
+
+	if (q->wants_keepalive && !is_udp) {
+		q->keepalive = (uint16_t)(units > UINT16_MAX ? UINT16_MAX : units);
+	}
+}
+
+enum query_step query_try(struct query_context *c, const struct query_origin *origin,
+			  const uint8_t *msg, size_t len, struct query_draft *ret_draft,
+			  uint8_t *buf, size_t cap, size_t *ret_len)
 {
 	struct dnsmsg_query *q = &ret_draft->question;
 	enum dnsmsg_verdict verdict = dnsmsg_parse_query(msg, len, q);
+	enum query_source source = QUERY_FROM_CACHE;
+	enum query_step step;
 	size_t limit;
 
 	if (verdict == DNSMSG_DROP) {
 		count(c, METRIC_queries_dropped);
 		return QUERY_DROPPED;
 	}
-	limit = reply_limit(q, is_udp, cap);
-	if (verdict != DNSMSG_OK) {
-		count(c, METRIC_queries_malformed);
-		*ret_len = dnsmsg_error(q, (unsigned)verdict, NULL, buf, limit);
-		return QUERY_ANSWERED;
+	limit = reply_limit(q, origin->is_udp, cap);
+	if (limit_rate(c, origin, q, limit, buf, ret_len, &step)) {
+		return step;
 	}
-	if (q->is_signed) {
-		/* A signature covers the message; we ask with a message of our own (RFC 5625
-		 * section 4.5). */
-		static const struct dnsmsg_ede ede = { DNS_EDE_OTHER,
-						       "signed queries are not forwarded" };
-
-		count(c, METRIC_queries_malformed);
-		*ret_len = dnsmsg_error(q, DNS_RCODE_REFUSED, &ede, buf, limit);
-		return QUERY_ANSWERED;
+	set_keepalive(c, q, origin->is_udp);
+	if (!refuse(c, verdict, q, limit, buf, ret_len, &source)) {
+		init_key(c, ret_draft);
+		if (!answer_from_cache(c, ret_draft, limit, buf, cap, ret_len)) {
+			source = QUERY_FROM_LOCAL;
+			if (!answer_special(c, ret_draft, origin->is_udp, limit, buf, ret_len)) {
+				count(c, ret_draft->is_expired ? METRIC_cache_expired
+							       : METRIC_cache_misses);
+				return QUERY_PENDING;
+			}
+		}
 	}
-	init_key(c, ret_draft);
-	return answer_from_cache(c, ret_draft, limit, buf, cap, ret_len) ? QUERY_ANSWERED
-									 : QUERY_PENDING;
+	note_reply(c, origin, q, buf, *ret_len, source, 0);
+	return QUERY_ANSWERED;
 }
 
-/* --- upstream -------------------------------------------------------------------------------- */
+/* --- open queries ---------------------------------------------------------------------------- */
+
+static void open_query(struct query *query)
+{
+	struct query_context *c = query->context;
+
+	c->open_count++;
+	metrics_add(c->metrics, METRIC_queries_open_now, 1);
+}
 
 /* The query is over: out of the count. */
 static void close_query(struct query *query)
 {
 	struct query_context *c = query->context;
 
+	timer_stop(&query->stale_timer);
 	metrics_add(c->metrics, METRIC_queries_open_now, -1);
 	if (--c->open_count == 0) {
 		c->on_idle(c);
 	}
 }
 
-static uint32_t seconds(uint64_t ms)
-{
-	return (uint32_t)(ms / 1000);
-}
-
-static void keep(struct query *query, const struct dnsreply *reply,
-		 const struct dnsreply_body *body)
+static void log_reply(struct query *query, const uint8_t *reply, size_t len,
+		      enum query_source source)
 {
 	struct query_context *c = query->context;
-	const struct cache_params *params = c->config->cache;
-	const struct cache_ttls ttls = {
-		.min_s = seconds(params->min_ttl_ms),
-		.max_s = seconds(params->max_ttl_ms),
-		.negative_max_s = seconds(params->negative_max_ttl_ms),
-	};
-	const struct cache_answer answer = {
-		.msg = c->message,
-		.len = body->len,
-		.ttl_offsets = body->ttl_offsets,
-		.ttl_count = body->ttl_count,
-		.ttl_s = body->ttl_s,
-		.negative = reply->kind != DNSREPLY_POSITIVE,
-	};
+	const struct query_origin origin = { &query->client, query->is_udp };
 
-	if (reply->kind != DNSREPLY_OTHER && reply->kind != DNSREPLY_TRUNCATED && body->ttl_s > 0) {
-		/* What cannot be kept is asked again next time. */
-		(void)cache_put(c->cache, &query->draft.key, &answer, &ttls, loop_now_ms(c->loop));
-	}
+	note_reply(c, &origin, &query->draft.question, reply, len, source,
+		   loop_now_ms(c->loop) - query->started_ms);
 }
 
-/* Make the client's reply of an upstream's; returns its length, 0 when the message is unusable. */
-static size_t reply_with_answer(struct query *query, const uint8_t *msg,
-				const struct dnsreply *reply)
+/* The reply is in the context's message. */
+static void finish(struct query *query, size_t len, enum query_source source)
 {
 	struct query_context *c = query->context;
-	const struct dnsmsg_query *q = &query->draft.question;
-	struct dnsreply_body body;
 
-	if (dnsreply_normalize(msg, reply, q->dnssec_ok, c->message, DNSMSG_MAX, &body) < 0) {
-		return 0;
-	}
-	keep(query, reply, &body);
-	return dnsmsg_answer(c->message, body.len, q, NULL,
-			     reply_limit(q, query->is_udp, DNSMSG_MAX));
-}
-
-static size_t reply_with_failure(struct query *query, enum upstream_outcome outcome, unsigned rcode)
-{
-	struct query_context *c = query->context;
-	const struct dnsmsg_query *q = &query->draft.question;
-	const struct dnsmsg_ede ede = {
-		.code = outcome == UPSTREAM_MALFORMED ? DNS_EDE_INVALID_DATA
-			: outcome == UPSTREAM_ERROR   ? DNS_EDE_OTHER
-						      : DNS_EDE_NO_REACHABLE_AUTHORITY,
-		.text = upstream_outcome_name(outcome),
-	};
-
-	count(c, METRIC_answers_failed);
-	return dnsmsg_error(q, rcode, &ede, c->message, reply_limit(q, query->is_udp, DNSMSG_MAX));
-}
-
-static void on_forwarded(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
-			 const struct dnsreply *reply)
-{
-	struct query *query = arg;
-	struct query_context *c = query->context;
-	size_t len = 0;
-
-	if (outcome == UPSTREAM_ANSWER) {
-		len = reply_with_answer(query, msg, reply);
-		if (len > 0) {
-			count(c, METRIC_answers);
-		}
-	}
-	if (len == 0) {
-		len = reply_with_failure(
-			query, outcome == UPSTREAM_ANSWER ? UPSTREAM_MALFORMED : outcome,
-			outcome == UPSTREAM_ERROR ? reply->rcode : DNS_RCODE_SERVFAIL);
-	}
+	log_reply(query, c->message, len, source);
 	close_query(query);
 	query->done(query, c->message, len);
 }
 
+/* --- stale answers, failures ----------------------------------------------------------------- */
+
+/* From what has expired; its length, or 0. */
+static size_t answer_stale(struct query *query, uint8_t *buf, size_t cap)
+{
+	struct query_context *c = query->context;
+	const struct dnsmsg_query *q = &query->draft.question;
+	struct dnsmsg_ede ede = { DNS_EDE_STALE_ANSWER, "no server answers" };
+	struct cache_result result;
+	enum cache_outcome outcome;
+
+	if (c->config->cache->serve_stale_ms == 0) {
+		return 0;
+	}
+	outcome = cache_get_stale(c->cache, &query->draft.key, loop_now_ms(c->loop),
+				  c->config->cache->serve_stale_ms, buf, cap, &result);
+	if (outcome == CACHE_MISS) {
+		return 0;
+	}
+	if ((buf[3] & DNSMSG_RCODE) == DNS_RCODE_NXDOMAIN) {
+		ede.code = DNS_EDE_STALE_NXDOMAIN;
+	}
+	count(c, METRIC_cache_stale);
+	return dnsmsg_answer(buf, result.len, q, outcome == CACHE_EXPIRED ? &ede : NULL,
+			     reply_limit(q, query->is_udp, cap));
+}
+
+/* What the client is told when there is no answer: the server's own reason if it gave one. */
+static struct dnsmsg_ede failure_ede(enum upstream_outcome outcome, const uint8_t *ede, size_t len)
+{
+	struct dnsmsg_ede own = { .text = upstream_outcome_name(outcome) };
+
+	if (len == 2) {
+		own.code = (uint16_t)(ede[0] << 8 | ede[1]);
+		return own;
+	}
+	switch (outcome) {
+	case UPSTREAM_MALFORMED:
+		own.code = DNS_EDE_INVALID_DATA;
+		break;
+	case UPSTREAM_TIMEOUT:
+	case UPSTREAM_UNREACHABLE:
+		own.code = DNS_EDE_NO_REACHABLE_AUTHORITY;
+		break;
+	default:
+		own.code = DNS_EDE_OTHER;
+		break;
+	}
+	return own;
+}
+
+static void on_answer(struct inflight_waiter *waiter, const struct inflight_answer *answer)
+{
+	struct query *query = container_of(waiter, struct query, waiter);
+	struct query_context *c = query->context;
+	const struct dnsmsg_query *q = &query->draft.question;
+	size_t limit = reply_limit(q, query->is_udp, DNSMSG_MAX);
+	enum upstream_outcome outcome =
+		answer ? (enum upstream_outcome)answer->outcome : UPSTREAM_OVERLOAD;
+	struct dnsmsg_ede ede;
+	size_t len;
+
+	if (outcome == UPSTREAM_ANSWER) {
+		memcpy(c->message, answer->msg, answer->len);
+		count(c, METRIC_answers);
+		finish(query, dnsmsg_answer(c->message, answer->len, q, NULL, limit),
+		       QUERY_FROM_UPSTREAM);
+		return;
+	}
+	len = answer_stale(query, c->message, DNSMSG_MAX);
+	if (len > 0) {
+		finish(query, len, QUERY_FROM_STALE);
+		return;
+	}
+	ede = failure_ede(outcome, answer ? answer->msg : NULL, answer ? answer->len : 0);
+	count(c, METRIC_answers_failed);
+	finish(query,
+	       dnsmsg_error(q, answer ? answer->rcode : DNS_RCODE_SERVFAIL, &ede, c->message,
+			    limit),
+	       QUERY_FROM_FAILED);
+}
+
+/* The client has waited long enough; the fetch goes on and serves the next. */
+static void on_stale_timer(struct timer *timer)
+{
+	struct query *query = container_of(timer, struct query, stale_timer);
+	struct query_context *c = query->context;
+	size_t len = answer_stale(query, c->message, DNSMSG_MAX);
+
+	if (len > 0) {
+		inflight_leave(c->fetcher.inflight, &query->waiter);
+		finish(query, len, QUERY_FROM_STALE);
+	}
+}
+
+/* When this question failed a moment ago, the reply to that, or 0: then ask. */
+static size_t answer_known_failure(struct query *query, uint8_t *buf, size_t cap)
+{
+	struct query_context *c = query->context;
+	const struct query_draft *draft = &query->draft;
+	struct dnsmsg_ede ede = { DNS_EDE_CACHED_ERROR, NULL };
+	struct failure failure;
+	enum failures_state state =
+		failures_find(c->fetcher.failures, draft->key.hash, loop_now_ms(c->loop), &failure);
+	size_t len = 0;
+
+	if (state == FAILURES_NONE) {
+		return 0;
+	}
+	if (draft->is_expired) {
+		len = answer_stale(query, buf, cap);
+	}
+	if (len > 0) {
+		if (state == FAILURES_RECENT) {
+			fetch_refresh(&c->fetcher, &draft->question, &draft->key);
+		}
+		log_reply(query, buf, len, QUERY_FROM_STALE);
+	} else if (state == FAILURES_FRESH) {
+		ede.text = upstream_outcome_name((enum upstream_outcome)failure.outcome);
+		len = dnsmsg_error(&draft->question, failure.rcode, &ede, buf,
+				   reply_limit(&draft->question, query->is_udp, cap));
+		log_reply(query, buf, len, QUERY_FROM_LATELY);
+	}
+	if (len > 0) {
+		count(c, METRIC_failures_known);
+	}
+	return len;
+}
+
 /* Why an open question could not even be sent. */
-static size_t reply_unsent(struct query_context *c, const struct dnsmsg_query *question, int error,
-			   uint8_t *buf, size_t limit)
+static size_t answer_unsent(struct query *query, enum fetch_step step, uint8_t *buf, size_t cap)
 {
 	static const struct dnsmsg_ede overload = { DNS_EDE_OTHER, "too many open queries" };
 	static const struct dnsmsg_ede nobody = { DNS_EDE_NO_REACHABLE_AUTHORITY, "no upstream" };
-	bool alone = error == -ENOENT;
+	static const struct dnsmsg_ede loop = { DNS_EDE_OTHER, "forwarding loop" };
+	const struct dnsmsg_query *q = &query->draft.question;
+	const struct dnsmsg_ede *ede = step == FETCH_NOBODY ? &nobody
+				       : step == FETCH_LOOP ? &loop
+							    : &overload;
+	size_t len;
 
-	count(c, alone ? METRIC_answers_failed : METRIC_queries_overload);
-	return dnsmsg_error(question, DNS_RCODE_SERVFAIL, alone ? &nobody : &overload, buf, limit);
+	count(query->context, ede == &overload ? METRIC_queries_overload : METRIC_answers_failed);
+	len = dnsmsg_error(q, DNS_RCODE_SERVFAIL, ede, buf, reply_limit(q, query->is_udp, cap));
+	log_reply(query, buf, len, ede == &overload ? QUERY_FROM_OVERLOAD : QUERY_FROM_FAILED);
+	return len;
 }
 
-size_t query_start(struct query *query, struct query_context *c, const struct query_draft *draft,
-		   bool is_udp, query_done_fn done, uint8_t *buf, size_t cap)
+/* --- beginning and end ----------------------------------------------------------------------- */
+
+/* As query_start(), with the query filled. */
+static size_t wait_for_answer(struct query *query, uint8_t *buf, size_t cap)
 {
-	int r = -EAGAIN;
+	struct query_context *c = query->context;
+	struct query_draft *draft = &query->draft;
+	enum fetch_step step = FETCH_REFUSED;
+	size_t len;
+
+	if (c->open_count < c->config->limits->max_outstanding) {
+		step = fetch_join(&c->fetcher, &draft->question, &draft->key, &query->waiter,
+				  on_answer);
+	}
+	if (step == FETCH_CACHED &&
+	    answer_from_cache(c, draft, reply_limit(&draft->question, query->is_udp, cap), buf, cap,
+			      &len)) {
+		log_reply(query, buf, len, QUERY_FROM_CACHE);
+		return len;
+	}
+	if (step != FETCH_WAITING) {
+		len = draft->is_expired ? answer_stale(query, buf, cap) : 0;
+		if (len > 0) {
+			log_reply(query, buf, len, QUERY_FROM_STALE);
+			return len;
+		}
+		return answer_unsent(query, step, buf, cap);
+	}
+	open_query(query);
+	if (draft->is_expired && c->config->cache->serve_stale_ms > 0) {
+		/* Without memory for the timer, the client waits a little longer. */
+		(void)timer_start(&query->stale_timer, c->loop,
+				  query->started_ms + QUERY_STALE_TIMER_MS, on_stale_timer);
+	}
+	return 0;
+}
+
+size_t query_start(struct query *query, struct query_context *c, const struct query_origin *origin,
+		   const struct query_draft *draft, query_done_fn done, uint8_t *buf, size_t cap)
+{
+	size_t len;
 
 	query->context = c;
 	query->done = done;
 	query->draft = *draft;
-	query->is_udp = is_udp;
-	if (c->open_count < c->config->limits->max_outstanding) {
-		r = forward_start(&query->forward, &c->group, &query->draft.question, on_forwarded,
-				  query);
-	}
-	if (r < 0) {
-		return reply_unsent(c, &draft->question, r, buf,
-				    reply_limit(&draft->question, is_udp, cap));
-	}
-	c->open_count++;
-	metrics_add(c->metrics, METRIC_queries_open_now, 1);
-	return 0;
+	query->client = *origin->client;
+	query->is_udp = origin->is_udp;
+	query->started_ms = loop_now_ms(c->loop);
+	query->waiter = (struct inflight_waiter){ .port = NULL };
+	query->stale_timer = (struct timer){ .loop = NULL };
+	len = answer_known_failure(query, buf, cap);
+	return len > 0 ? len : wait_for_answer(query, buf, cap);
 }
 
 void query_cancel(struct query *query)
 {
-	forward_cancel(&query->forward);
+	inflight_leave(query->context->fetcher.inflight, &query->waiter);
 	close_query(query);
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The life of a client's question: parse, look into the cache, else ask upstream, keep the answer,
- * reply. Knows nothing of sockets: the fronts bring messages and take replies.
+ * The life of a client's question: parse, look into the cache, else wait for the answer from
+ * upstream, reply. Knows nothing of sockets: the fronts bring messages and take replies.
  *
  * Two steps, so that a cache hit costs no memory: query_try() answers from what is at hand, and
  * only when it cannot does the front set up a struct query of its own and call query_start().
+ *
+ * Answers that have expired (RFC 8767): while their question fails they are used at once, else
+ * after QUERY_STALE_TIMER_MS without an answer, or when there is none.
  *
  * Thread: the worker's.
  */
@@ -15,26 +18,41 @@
 #include "common/metrics.h"
 
 #include "dnsproxyd/cache.h"
+#include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
 #include "dnsproxyd/dnsmsg.h"
-#include "dnsproxyd/forward.h"
+#include "dnsproxyd/fetch.h"
+#include "dnsproxyd/ratelimit.h"
+
+/* The client response timer of RFC 8767 section 5. */
+#define QUERY_STALE_TIMER_MS 1800
 
 /* What the queries of one worker share. Made and kept current by server.c. */
 struct query_context {
 	struct loop *loop;
 	struct metrics *metrics;
-	struct cache *cache; /* shared by all workers */
+	struct cache *cache;         /* shared by all workers */
+	struct ratelimit *ratelimit; /* the same */
 	const struct config *config;
-	struct forward_group group;
-	size_t open_count; /* queries between query_start() and their end */
-	uint8_t *message;  /* room for one message, DNSMSG_MAX bytes, for one call at a time */
+	struct fetcher fetcher;
+	struct client_counts *tcp_clients; /* connections of this worker */
+	size_t open_count;                 /* queries between query_start() and their end */
+	uint8_t *message; /* room for one message, DNSMSG_MAX bytes, for one call at a time */
 	void (*on_idle)(struct query_context *context); /* the last open query has ended */
+};
+
+/* Who asks. */
+struct query_origin {
+	const struct addr *client;
+	bool is_udp;
 };
 
 /* A question, understood. */
 struct query_draft {
 	struct dnsmsg_query question;
 	struct cache_key key;
+	bool is_expired; /* the cache has an answer, but too old */
+	uint8_t group;   /* whom to ask: index of the configuration's groups */
 };
 
 enum query_step {
@@ -45,9 +63,9 @@ enum query_step {
 
 /* Answer at once if possible. The reply goes to buf (at least DNSMSG_UDP_MIN bytes) and is at most
  * cap bytes, and for UDP at most what the client takes. */
-enum query_step query_try(struct query_context *context, const uint8_t *msg, size_t len,
-			  bool is_udp, struct query_draft *ret_draft, uint8_t *buf, size_t cap,
-			  size_t *ret_len);
+enum query_step query_try(struct query_context *context, const struct query_origin *origin,
+			  const uint8_t *msg, size_t len, struct query_draft *ret_draft,
+			  uint8_t *buf, size_t cap, size_t *ret_len);
 
 struct query;
 
@@ -60,15 +78,19 @@ struct query {
 	struct query_context *context;
 	query_done_fn done;
 	struct query_draft draft;
+	struct addr client;
 	bool is_udp;
-	struct forward forward;
+	uint64_t started_ms;
+	struct inflight_waiter waiter;
+	struct timer stale_timer;
 };
 
-/* Ask upstream. When that cannot even begin (too many are open, no server), the reply is written to
- * buf and its length returned, and the query has ended; otherwise 0. */
+/* Wait for the answer from upstream. When there is one at hand after all, or this cannot even begin
+ * (too many are open, no server), the reply is written to buf and its length returned, and the
+ * query has ended; otherwise 0. */
 size_t query_start(struct query *query, struct query_context *context,
-		   const struct query_draft *draft, bool is_udp, query_done_fn done, uint8_t *buf,
-		   size_t cap);
+		   const struct query_origin *origin, const struct query_draft *draft,
+		   query_done_fn done, uint8_t *buf, size_t cap);
 
 /* The client is gone; done is not called. */
 void query_cancel(struct query *query);

@@ -6,25 +6,36 @@
 #include "common/ports.h"
 
 #include "dnsproxyd/cache.h"
+#include "dnsproxyd/cachestore.h"
+#include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
+#include "dnsproxyd/failures.h"
 #include "dnsproxyd/front_tcp.h"
 #include "dnsproxyd/front_udp.h"
+#include "dnsproxyd/group.h"
+#include "dnsproxyd/inflight.h"
 #include "dnsproxyd/metrics.h"
 #include "dnsproxyd/query.h"
-#include "dnsproxyd/upstream.h"
+#include "dnsproxyd/ratelimit.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The upstream servers of one configuration, as one worker sees them. After a reload the old ones
- * stay until they have no open query any more. */
-struct group {
-	struct upstream *upstreams[CONFIG_SERVERS_MAX];
-	struct addr servers[CONFIG_SERVERS_MAX];
-	size_t count;
-	uint32_t timeout_ms;
+/* What all workers share. */
+struct shared {
+	struct cache *cache;
+	struct inflight *inflight;
+	struct failures *failures;
+	struct ratelimit *ratelimit;
+	struct cachestore *store; /* NULL: the cache is not saved */
+	uint64_t max_stale_ms;
+	struct helper_job save_job;
+	bool is_saving; /* the first worker's */
 };
+
+/* How often the cache is saved. */
+#define SAVE_MS 600000
 
 /* One worker's part. */
 struct server {
@@ -32,7 +43,9 @@ struct server {
 	struct service *service;
 	struct worker *worker;
 	struct ports ports;
-	struct group group;
+	struct groups *old_groups;
+	struct shared *shared;
+	struct timer save_timer; /* of the first worker */
 	bool draining;
 	uint8_t message[DNSMSG_MAX];
 };
@@ -86,64 +99,31 @@ static int update_ports(struct server *server)
 
 /* --- upstream servers ------------------------------------------------------------------------ */
 
-static void group_done(struct group *group)
+/* Those of the configuration before the last stay for the queries that wait for them; two reloads
+ * in quick succession end these. */
+static void drop_old_groups(struct server *server)
 {
-	for (size_t i = 0; i < group->count; i++) {
-		upstream_free(group->upstreams[i]);
-	}
-	*group = (struct group){ 0 };
+	groups_free(server->old_groups);
+	server->old_groups = NULL;
 }
 
-/* 0 or -errno; then the group is empty. */
-static int group_init(struct group *group, struct server *server, const struct config *config)
+/* Ask the servers of this configuration from now on. */
+static int update_groups(struct server *server, const struct config *config)
 {
-	*group = (struct group){ .timeout_ms = config->timeout_ms };
-	for (size_t i = 0; i < config->server_count; i++) {
-		struct upstream *u = upstream_new(server->context.loop, server->context.metrics,
-						  &config->servers[i], config->timeout_ms,
-						  (uint32_t)config->limits->max_outstanding);
+	struct fetcher *f = &server->context.fetcher;
+	struct groups *groups;
 
-		if (!u) {
-			int saved = errno;
-
-			group_done(group);
-			return -saved;
-		}
-		group->upstreams[group->count] = u;
-		group->servers[group->count] = config->servers[i];
-		group->count++;
-	}
-	return 0;
-}
-
-static bool group_fits(const struct group *group, const struct config *config)
-{
-	for (size_t i = 0; i < group->count && i < config->server_count; i++) {
-		if (!addr_equal(&group->servers[i], &config->servers[i])) {
-			return false;
-		}
-	}
-	return group->count == config->server_count && group->timeout_ms == config->timeout_ms;
-}
-
-/* Ask the servers of this configuration from now on. Queries that wait for the old ones end with a
- * failure. */
-static int update_group(struct server *server, const struct config *config)
-{
-	struct group old = server->group;
-	struct group new;
-	int r;
-
-	if (server->context.config && group_fits(&old, config)) {
+	if (f->groups && groups_adopt(f->groups, config)) {
 		return 0;
 	}
-	r = group_init(&new, server, config);
-	if (r < 0) {
-		return r;
+	groups = groups_new(f->loop, f->metrics, config);
+	if (!groups) {
+		return -errno;
 	}
-	server->group = new;
-	server->context.group.count = new.count;
-	group_done(&old);
+	drop_old_groups(server);
+	server->old_groups = f->groups;
+	f->groups = groups;
+	f->generation++;
 	return 0;
 }
 
@@ -158,20 +138,91 @@ static void on_idle(struct query_context *context)
 	}
 }
 
+/* --- saving the cache ------------------------------------------------------------------------ */
+
+static void run_save(struct helper_job *job)
+{
+	struct shared *shared = container_of(job, struct shared, save_job);
+
+	cachestore_save(shared->store, shared->max_stale_ms);
+}
+
+static void on_saved(struct helper_job *job)
+{
+	container_of(job, struct shared, save_job)->is_saving = false;
+}
+
+static void on_save_timer(struct timer *timer);
+
+/* By the first worker, from time to time. 0 or -ENOMEM. */
+static int start_saving(struct server *server)
+{
+	struct loop *loop = server->worker->loop;
+
+	if (server->worker->index != 0 || !server->shared->store) {
+		return 0;
+	}
+	return timer_start(&server->save_timer, loop, loop_now_ms(loop) + SAVE_MS, on_save_timer);
+}
+
+static void on_save_timer(struct timer *timer)
+{
+	struct server *server = container_of(timer, struct server, save_timer);
+	struct shared *shared = server->shared;
+
+	if (!shared->is_saving) {
+		shared->is_saving =
+			helpers_submit(service_helpers(server->service), &shared->save_job,
+				       server->worker->loop, run_save, on_saved) == 0;
+	}
+	(void)start_saving(server);
+}
+
 static void worker_end(struct worker *worker)
 {
 	struct server *server = worker->state;
 
+	timer_stop(&server->save_timer);
 	ports_done(&server->ports);
-	group_done(&server->group);
+	fetch_cancel_all(&server->context.fetcher);
+	client_counts_free(server->context.tcp_clients);
+	drop_old_groups(server);
+	groups_free(server->context.fetcher.groups);
 	free(server);
 	worker->state = NULL;
+}
+
+static void set_config(struct server *server, const struct config *config)
+{
+	server->context.config = config;
+	server->context.fetcher.config = config;
+}
+
+/* What the worker's queries need. 0 or -ENOMEM. */
+static int init_context(struct server *server, const struct shared *shared)
+{
+	struct worker *worker = server->worker;
+	struct crypto_key key;
+
+	crypto_random(&key, sizeof key);
+	server->context.tcp_clients = client_counts_new(&key);
+	server->context.fetcher = (struct fetcher){
+		.loop = worker->loop,
+		.metrics = worker->metrics,
+		.cache = shared->cache,
+		.inflight = shared->inflight,
+		.failures = shared->failures,
+		.port = inflight_port_new(shared->inflight, worker->loop),
+		.message = server->message,
+	};
+	return server->context.fetcher.port && server->context.tcp_clients ? 0 : -ENOMEM;
 }
 
 static int worker_begin(struct service *service, struct worker *worker, void *state,
 			const void *config)
 {
 	struct server *server = calloc(1, sizeof *server);
+	struct shared *shared = state;
 	int r;
 
 	if (!server) {
@@ -179,19 +230,22 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	}
 	worker->state = server;
 	server->service = service;
+	server->shared = shared;
 	server->worker = worker;
 	server->context = (struct query_context){
 		.loop = worker->loop,
 		.metrics = worker->metrics,
-		.cache = state,
-		.group = { .loop = worker->loop, .upstreams = server->group.upstreams },
+		.cache = shared->cache,
+		.ratelimit = shared->ratelimit,
 		.message = server->message,
 		.on_idle = on_idle,
 	};
 	ports_init(&server->ports, &ports_ops, server);
-	r = update_group(server, config);
-	server->context.config = config;
+	r = init_context(server, shared);
+	r = r < 0 ? r : update_groups(server, config);
+	set_config(server, config);
 	r = r < 0 ? r : update_ports(server);
+	r = r < 0 ? r : start_saving(server);
 	if (r < 0) {
 		worker_end(worker);
 	}
@@ -201,9 +255,13 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 static void worker_reload(struct worker *worker, const void *config)
 {
 	struct server *server = worker->state;
-	int r = update_group(server, config);
+	int r = update_groups(server, config);
 
-	server->context.config = config;
+	/* The groups' numbers are part of the cache's keys. */
+	if (!config_same_upstreams(server->context.config, config)) {
+		cache_flush(server->context.cache);
+	}
+	set_config(server, config);
 	if (r == 0) {
 		r = update_ports(server);
 	} else {
@@ -213,6 +271,13 @@ static void worker_reload(struct worker *worker, const void *config)
 		log_event(LOG_LEVEL_ERROR, "reload-incomplete", KV_UINT("worker", worker->index),
 			  KV_ERRNO("error", -r));
 	}
+}
+
+static void worker_report(struct worker *worker)
+{
+	const struct server *server = worker->state;
+
+	groups_report(server->context.fetcher.groups, worker->index);
 }
 
 static void worker_drain(struct worker *worker)
@@ -261,27 +326,84 @@ static int list_sockets(const void *arg, struct listen_want **ret_wants, size_t 
 	return 0;
 }
 
-static void *state_new(const void *arg)
+static void state_free(void *state)
 {
-	const struct config *config = arg;
+	struct shared *shared = state;
+
+	if (shared->store) {
+		cachestore_save(shared->store, shared->max_stale_ms);
+		cachestore_free(shared->store);
+	}
+	cache_free(shared->cache);
+	inflight_free(shared->inflight);
+	failures_free(shared->failures);
+	ratelimit_free(shared->ratelimit);
+	free(shared);
+}
+
+/* What the last run has saved, if it is to be saved. */
+static void load_cache(struct shared *shared, const struct config *config)
+{
+	const struct cache_ttls ttls = fetch_cache_ttls(config->cache);
+
+	if (config->cache->file) {
+		shared->max_stale_ms = config->cache->serve_stale_ms;
+		shared->store = cachestore_new(shared->cache, config->cache->file);
+	}
+	if (shared->store) {
+		cachestore_load(shared->store, &ttls);
+	}
+}
+
+/* Returns owned, or NULL with errno. */
+static struct shared *shared_new(const struct config *config)
+{
+	struct shared *shared = calloc(1, sizeof *shared);
 	struct crypto_key key;
 
-	if (config->server_count == 0) {
+	if (!shared) {
+		return NULL;
+	}
+	crypto_random(&key, sizeof key);
+	shared->cache = cache_new(config->cache->size_bytes, crypto_siphash, &key);
+	shared->inflight = inflight_new();
+	shared->failures = failures_new();
+	shared->ratelimit = ratelimit_new(crypto_siphash, &key);
+	if (!shared->cache || !shared->inflight || !shared->failures || !shared->ratelimit) {
+		state_free(shared);
+		errno = ENOMEM;
+		return NULL;
+	}
+	load_cache(shared, config);
+	return shared;
+}
+
+static void log_servers(const struct config *config)
+{
+	if (config->groups[0].server_count == 0) {
 		log_event(
 			LOG_LEVEL_WARNING, "no-upstream",
 			KV_TEXT("why",
 				"no server is configured and /etc/resolv.conf names none but us"));
 	}
-	for (size_t i = 0; i < config->server_count; i++) {
-		log_event(LOG_LEVEL_NOTICE, "upstream", KV_ADDR("server", &config->servers[i]));
+	for (size_t i = 0; i < config->group_count; i++) {
+		const struct group_config *group = &config->groups[i];
+
+		for (size_t k = 0; k < group->server_count; k++) {
+			char text[ENDPOINT_TEXT_MAX];
+
+			log_event(LOG_LEVEL_NOTICE, "upstream", KV_TEXT("group", group->name),
+				  KV_TEXT("server", endpoint_format(&group->servers[k], text)));
+		}
 	}
-	crypto_random(&key, sizeof key);
-	return cache_new(config->cache->size_bytes, crypto_siphash, &key);
 }
 
-static void state_free(void *state)
+static void *state_new(const void *arg)
 {
-	cache_free(state);
+	const struct config *config = arg;
+
+	log_servers(config);
+	return shared_new(config);
 }
 
 static void *config_make(const struct params *params, struct ini_error *reterr)
@@ -327,6 +449,7 @@ const struct service_ops server_ops = {
 	.state_free = state_free,
 	.worker_start = worker_begin,
 	.worker_reload = worker_reload,
+	.worker_report = worker_report,
 	.worker_drain = worker_drain,
 	.worker_stop = worker_end,
 };

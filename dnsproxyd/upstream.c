@@ -4,7 +4,9 @@
 #include "common/ares_io.h"
 #include "common/container.h"
 #include "common/crypto.h"
+#include "common/log.h"
 
+#include "dnsproxyd/defence.h"
 #include "dnsproxyd/metrics.h"
 
 #include <errno.h>
@@ -12,36 +14,49 @@
 #include <string.h>
 
 enum {
-	NO_EDNS_MS = 300000,  /* how long "this server cannot do EDNS" is believed */
-	DOWN_FIRST_MS = 1000, /* out of service after the second failure in a row, then doubling */
-	DOWN_MAX_MS = 30000,
-	DOWN_AFTER_FAILURES = 2,
+	NO_EDNS_MS = 300000, /* how long "this server cannot do EDNS" is believed */
 	ID_WORDS = 65536 / 64,
 	ID_TRIES = 64,
+	BUCKET_COUNT = 256,
 };
+
+/* Of FNV-1a, over a question as it was sent. Whoever makes questions collide gets a longer list to
+ * search, of at most max_open. */
+#define HASH_BASIS UINT32_C(2166136261)
+#define HASH_PRIME UINT32_C(16777619)
 
 struct upstream {
-	struct loop *loop;
-	struct metrics *metrics;
-	struct addr server;
+	struct upstream_config config;
 	struct ares_io *io;
+	struct health health;
+	struct defence defence;
+	struct upstream_stats stats;
 	uint64_t no_edns_until_ms;
-	uint64_t down_until_ms;
-	unsigned failures;           /* in a row */
-	uint64_t ids_used[ID_WORDS]; /* ids of open exchanges */
+	uint32_t open_count;
+	struct exchange *buckets[BUCKET_COUNT]; /* open exchanges, by question */
+	uint64_t ids_used[ID_WORDS];            /* their ids */
 };
 
-/* One query on its way. */
+/* One message on its way. */
 struct exchange {
 	struct upstream *upstream;
-	upstream_done_fn done; /* NULL once forgotten */
+	struct exchange *bucket_next;
+	void (*done)(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
+		     const struct dnsreply *reply); /* NULL once forgotten */
+	void (*doubtful)(void *arg);
 	void *arg;
+	uint64_t sent_ms;
+	uint32_t question_hash; /* as the client asked it, in lower case */
 	uint16_t id;
 	uint16_t question_len;
 	uint8_t question[DNSMSG_QUESTION_MAX]; /* as sent */
-	uint16_t flags;
 	bool with_edns;
-	/* an answer that came while still being sent waits for the end of the turn */
+	bool mixed_case;
+	bool by_stream;
+	bool for_defence; /* by stream because of forgers */
+	bool again;
+	bool answered_elsewhere;
+	/* an end that came while still being sent waits for the end of the turn */
 	bool sending;
 	enum upstream_outcome early_outcome;
 	struct task early_task;
@@ -60,10 +75,46 @@ const char *upstream_outcome_name(enum upstream_outcome outcome)
 
 static void count(struct upstream *u, enum dnsproxyd_metric metric)
 {
-	metrics_add(u->metrics, metric, 1);
+	metrics_add(u->config.metrics, metric, 1);
 }
 
-/* --- ids ------------------------------------------------------------------------------------- */
+static uint64_t now_ms(const struct upstream *u)
+{
+	return loop_now_ms(u->config.loop);
+}
+
+static void log_change(const struct upstream *u, enum log_level level, const char *event)
+{
+	char text[ENDPOINT_TEXT_MAX];
+
+	log_event(level, event, KV_TEXT("server", endpoint_format(&u->config.endpoint, text)));
+}
+
+/* --- open exchanges -------------------------------------------------------------------------- */
+
+static uint32_t hash_question(const uint8_t *question, size_t len)
+{
+	uint32_t hash = HASH_BASIS;
+
+	for (size_t i = 0; i < len; i++) {
+		hash = (hash ^ question[i]) * HASH_PRIME;
+	}
+	return hash;
+}
+
+static uint32_t hash_query(const struct dnsmsg_query *query)
+{
+	uint8_t lower[DNSMSG_QUESTION_MAX];
+
+	/* Type and class as well: it is only a hash. */
+	dnsname_lower(lower, query->question, query->question_len);
+	return hash_question(lower, query->question_len);
+}
+
+static struct exchange **bucket_of(struct upstream *u, const uint8_t *question, size_t len)
+{
+	return &u->buckets[hash_question(question, len) % BUCKET_COUNT];
+}
 
 /* A random id that no open exchange of this server has (RFC 5452 section 9.2). False when that many
  * are open. */
@@ -82,66 +133,125 @@ static bool take_id(struct upstream *u, uint16_t *ret_id)
 	return false;
 }
 
-static void give_id(struct upstream *u, uint16_t id)
+static void enlist(struct exchange *e)
 {
-	u->ids_used[id / 64] &= ~(UINT64_C(1) << (id % 64));
+	struct exchange **bucket = bucket_of(e->upstream, e->question, e->question_len);
+
+	e->bucket_next = *bucket;
+	*bucket = e;
+	e->upstream->open_count++;
 }
 
-/* --- health ---------------------------------------------------------------------------------- */
-
-static void note_success(struct upstream *u)
+static void delist(struct exchange *e)
 {
-	u->failures = 0;
-	u->down_until_ms = 0;
-}
+	struct upstream *u = e->upstream;
+	struct exchange **slot = bucket_of(u, e->question, e->question_len);
 
-static void note_failure(struct upstream *u)
-{
-	uint64_t down_ms;
-
-	if (u->failures < 16) {
-		u->failures++;
+	while (*slot != e) {
+		slot = &(*slot)->bucket_next;
 	}
-	if (u->failures < DOWN_AFTER_FAILURES) {
-		return;
+	*slot = e->bucket_next;
+	u->open_count--;
+	u->ids_used[e->id / 64] &= ~(UINT64_C(1) << (e->id % 64));
+}
+
+static bool has_question(const struct exchange *e, const uint8_t *question, size_t len)
+{
+	return e->question_len == len && memcmp(e->question, question, len) == 0;
+}
+
+bool upstream_is_asking(const struct upstream *u, const struct dnsmsg_query *query)
+{
+	const uint8_t *question = query->question;
+	size_t len = query->question_len;
+	const struct exchange *e = u->buckets[hash_question(question, len) % BUCKET_COUNT];
+
+	for (; e; e = e->bucket_next) {
+		if (has_question(e, question, len) &&
+		    (e->id == query->id ||
+		     (e->mixed_case && defence_case_is_telling(question, len - 4)))) {
+			return true;
+		}
 	}
-	down_ms = (uint64_t)DOWN_FIRST_MS << (u->failures - DOWN_AFTER_FAILURES);
-	u->down_until_ms = loop_now_ms(u->loop) + (down_ms < DOWN_MAX_MS ? down_ms : DOWN_MAX_MS);
+	return false;
 }
 
-bool upstream_is_down(const struct upstream *u, uint64_t now_ms)
+/* --- what an outcome says of the server ------------------------------------------------------ */
+
+static void note_down(struct upstream *u, bool went_down)
 {
-	return now_ms < u->down_until_ms;
+	if (went_down) {
+		count(u, METRIC_upstream_down);
+		log_change(u, LOG_LEVEL_WARNING, "upstream-down");
+	}
 }
 
-const struct addr *upstream_addr(const struct upstream *u)
+static void note_answer(struct exchange *e)
 {
-	return &u->server;
+	struct upstream *u = e->upstream;
+	bool was_down = u->health.down;
+
+	u->stats.answers++;
+	count(u, METRIC_upstream_answers);
+	health_note_answer(&u->health, e->sent_ms, now_ms(u));
+	if (was_down) {
+		log_change(u, LOG_LEVEL_NOTICE, "upstream-up");
+	}
+	if (e->mixed_case) {
+		defence_note_exact(&u->defence);
+	} else if (e->again && !e->by_stream && u->config.randomize_case &&
+		   defence_note_strike(&u->defence, now_ms(u))) {
+		count(u, METRIC_upstream_case_off);
+		log_change(u, LOG_LEVEL_NOTICE, "random-case-off");
+	}
 }
 
-static void count_outcome(struct upstream *u, enum upstream_outcome outcome)
+static void note_failure(struct exchange *e)
 {
+	struct upstream *u = e->upstream;
+
+	u->stats.failures++;
+	note_down(u, health_note_failure(&u->health, e->sent_ms, now_ms(u)));
+	if (e->mixed_case) {
+		defence_note_silence(&u->defence);
+	}
+	if (e->for_defence) {
+		defence_note_stream_failed(&u->defence, now_ms(u));
+	}
+}
+
+static void note_outcome(struct exchange *e, enum upstream_outcome outcome)
+{
+	struct upstream *u = e->upstream;
+
 	switch (outcome) {
 	case UPSTREAM_ANSWER:
-		count(u, METRIC_upstream_answers);
-		note_success(u);
+		note_answer(e);
 		break;
 	case UPSTREAM_ERROR:
+		u->stats.errors++;
 		count(u, METRIC_upstream_errors);
-		/* It lives; that it cannot answer this question says nothing about the next. */
-		note_success(u);
+		health_note_life(&u->health, now_ms(u));
+		if (e->answered_elsewhere) {
+			note_down(u, health_note_doubt(&u->health, e->question_hash, now_ms(u)));
+		}
 		break;
 	case UPSTREAM_MALFORMED:
+		u->stats.failures++;
 		count(u, METRIC_upstream_malformed);
-		note_failure(u);
+		note_down(u, health_note_doubt(&u->health, e->question_hash, now_ms(u)));
 		break;
 	case UPSTREAM_TIMEOUT:
 		count(u, METRIC_upstream_timeouts);
-		note_failure(u);
+		note_failure(e);
 		break;
 	case UPSTREAM_UNREACHABLE:
 		count(u, METRIC_upstream_unreachable);
-		note_failure(u);
+		note_failure(e);
+		break;
+	case UPSTREAM_BY_STREAM:
+	case UPSTREAM_NO_EDNS:
+		health_note_life(&u->health, now_ms(u));
 		break;
 	case UPSTREAM_OVERLOAD:
 	case UPSTREAM_CANCELLED:
@@ -149,11 +259,17 @@ static void count_outcome(struct upstream *u, enum upstream_outcome outcome)
 	}
 }
 
+void upstream_note_refusal(struct upstream *u, const struct dnsmsg_query *query)
+{
+	note_down(u, health_note_doubt(&u->health, hash_query(query), now_ms(u)));
+}
+
 /* --- exchanges ------------------------------------------------------------------------------- */
 
 static void finish(struct exchange *e, enum upstream_outcome outcome, const uint8_t *msg,
 		   const struct dnsreply *reply)
 {
+	delist(e);
 	if (e->done) {
 		e->done(e->arg, outcome, msg, reply);
 	}
@@ -172,24 +288,6 @@ static bool is_refusal(const struct dnsreply *reply)
 	}
 }
 
-static void send_exchange(struct exchange *e, const struct dnsmsg_query *query);
-
-/* The server choked on our OPT record (RFC 6891 section 7): once more without. The question is
- * rebuilt from what was sent. */
-static void ask_without_edns(struct exchange *e)
-{
-	struct upstream *u = e->upstream;
-	struct dnsmsg_query query = { .flags = e->flags, .question_len = e->question_len };
-
-	u->no_edns_until_ms = loop_now_ms(u->loop) + NO_EDNS_MS;
-	memcpy(query.question, e->question, e->question_len);
-	if (!take_id(u, &e->id)) {
-		finish(e, UPSTREAM_OVERLOAD, NULL, NULL);
-		return;
-	}
-	send_exchange(e, &query);
-}
-
 static bool is_about_edns(const struct exchange *e, enum dnsreply_status status,
 			  const struct dnsreply *reply)
 {
@@ -199,24 +297,43 @@ static bool is_about_edns(const struct exchange *e, enum dnsreply_status status,
 	       (status == DNSREPLY_BARE || (status == DNSREPLY_OK && !reply->has_opt));
 }
 
+static enum upstream_outcome judge(const struct exchange *e, const uint8_t *msg, size_t len,
+				   struct dnsreply *ret_reply)
+{
+	enum dnsreply_status status =
+		dnsreply_check(msg, len, e->id, e->question, e->question_len, ret_reply);
+
+	if (status != DNSREPLY_OK && status != DNSREPLY_BARE) {
+		return UPSTREAM_MALFORMED;
+	}
+	if (is_about_edns(e, status, ret_reply)) {
+		return UPSTREAM_NO_EDNS;
+	}
+	if (status == DNSREPLY_BARE) {
+		return UPSTREAM_MALFORMED;
+	}
+	if (ret_reply->kind == DNSREPLY_TRUNCATED) {
+		return e->by_stream ? UPSTREAM_MALFORMED : UPSTREAM_BY_STREAM;
+	}
+	return is_refusal(ret_reply) ? UPSTREAM_ERROR : UPSTREAM_ANSWER;
+}
+
 static void take_answer(struct exchange *e, const uint8_t *msg, size_t len)
 {
+	struct upstream *u = e->upstream;
 	struct dnsreply reply;
-	enum dnsreply_status status =
-		dnsreply_check(msg, len, e->id, e->question, e->question_len, &reply);
-	enum upstream_outcome outcome = UPSTREAM_MALFORMED;
+	enum upstream_outcome outcome = judge(e, msg, len, &reply);
+	bool has_reply = outcome == UPSTREAM_ANSWER || outcome == UPSTREAM_ERROR;
 
-	if ((status == DNSREPLY_OK || status == DNSREPLY_BARE) &&
-	    is_about_edns(e, status, &reply)) {
-		ask_without_edns(e);
-		return;
+	if (e->by_stream) {
+		u->stats.by_tcp++;
+		count(u, METRIC_upstream_tcp);
 	}
-	if (status == DNSREPLY_OK && reply.kind != DNSREPLY_TRUNCATED) {
-		outcome = is_refusal(&reply) ? UPSTREAM_ERROR : UPSTREAM_ANSWER;
+	if (outcome == UPSTREAM_NO_EDNS) {
+		u->no_edns_until_ms = now_ms(u) + NO_EDNS_MS;
 	}
-	count_outcome(e->upstream, outcome);
-	finish(e, outcome, outcome == UPSTREAM_MALFORMED ? NULL : msg,
-	       outcome == UPSTREAM_MALFORMED ? NULL : &reply);
+	note_outcome(e, outcome);
+	finish(e, outcome, outcome == UPSTREAM_ANSWER ? msg : NULL, has_reply ? &reply : NULL);
 }
 
 static void on_early(struct task *task)
@@ -226,31 +343,96 @@ static void on_early(struct task *task)
 	finish(e, e->early_outcome, NULL, NULL);
 }
 
+static enum upstream_outcome outcome_of(enum ares_io_status status)
+{
+	switch (status) {
+	case ARES_IO_TIMEOUT:
+		return UPSTREAM_TIMEOUT;
+	case ARES_IO_REFUSED:
+		return UPSTREAM_OVERLOAD;
+	case ARES_IO_CANCELLED:
+		return UPSTREAM_CANCELLED;
+	default:
+		return UPSTREAM_UNREACHABLE;
+	}
+}
+
 static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answer, size_t len,
 		      bool via_tcp)
 {
 	struct exchange *e = arg;
-	struct upstream *u = e->upstream;
 	enum upstream_outcome outcome;
 
-	give_id(u, e->id);
+	(void)via_tcp;
 	if (status == ARES_IO_OK) {
-		if (via_tcp) {
-			count(u, METRIC_upstream_tcp);
-		}
 		take_answer(e, answer, len);
 		return;
 	}
-	outcome = status == ARES_IO_TIMEOUT     ? UPSTREAM_TIMEOUT
-		  : status == ARES_IO_REFUSED   ? UPSTREAM_OVERLOAD
-		  : status == ARES_IO_CANCELLED ? UPSTREAM_CANCELLED
-						: UPSTREAM_UNREACHABLE;
-	count_outcome(u, outcome);
+	outcome = outcome_of(status);
+	note_outcome(e, outcome);
 	if (e->sending) {
 		e->early_outcome = outcome;
-		loop_run_task(u->loop, &e->early_task, on_early);
+		loop_run_task(e->upstream->config.loop, &e->early_task, on_early);
 	} else {
 		finish(e, outcome, NULL, NULL);
+	}
+}
+
+/* The exchange stays open, but whoever waits for it is told to go on. */
+static void tell_and_detach(struct exchange *e, enum upstream_outcome outcome)
+{
+	void (*done)(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
+		     const struct dnsreply *reply) = e->done;
+
+	e->done = NULL;
+	if (done) {
+		done(e->arg, outcome, NULL, NULL);
+	}
+}
+
+static void on_other_case(struct upstream *u, struct exchange *e)
+{
+	count(u, METRIC_upstream_wrong_case);
+	if (!e->mixed_case) {
+		return; /* random case is not at fault */
+	}
+	if (defence_note_strike(&u->defence, now_ms(u))) {
+		count(u, METRIC_upstream_case_off);
+		log_change(u, LOG_LEVEL_NOTICE, "random-case-off");
+	}
+	if (e->done && e->doubtful) {
+		e->doubtful(e->arg);
+	}
+}
+
+/* Forgers, when they are many, know the port this exchange waits on: not to be waited on. */
+static void on_other_answer(struct upstream *u, struct exchange *e)
+{
+	count(u, METRIC_upstream_wrong_answers);
+	if (defence_note_wrong_id(&u->defence, now_ms(u))) {
+		count(u, METRIC_upstream_bursts);
+		log_change(u, LOG_LEVEL_WARNING, "forged-answers");
+	}
+	if (defence_wants_stream(&u->defence, now_ms(u))) {
+		tell_and_detach(e, UPSTREAM_BY_STREAM);
+	}
+}
+
+static void on_dropped(void *arg, const uint8_t *question, size_t len, bool other_case)
+{
+	struct upstream *u = arg;
+	struct exchange *e = *bucket_of(u, question, len);
+
+	while (e && !has_question(e, question, len)) {
+		e = e->bucket_next;
+	}
+	if (!e) {
+		return;
+	}
+	if (other_case) {
+		on_other_case(u, e);
+	} else {
+		on_other_answer(u, e);
 	}
 }
 
@@ -261,20 +443,38 @@ static void send_exchange(struct exchange *e, const struct dnsmsg_query *query)
 	unsigned flags = query->flags & DNSMSG_CD ? DNSMSG_SEND_CD : 0;
 	size_t len;
 
-	e->with_edns = loop_now_ms(u->loop) >= u->no_edns_until_ms;
 	if (e->with_edns) {
 		flags |= DNSMSG_SEND_EDNS | (query->dnssec_ok ? DNSMSG_SEND_DO : 0u);
 	}
 	len = dnsmsg_build_query(query, e->id, flags, buf);
+	memcpy(buf + DNSMSG_HEADER_LEN, e->question, e->question_len);
+	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
 	e->sending = true;
-	ares_io_send(u->io, buf, len, on_answer, e);
+	ares_io_send_via(u->io, e->by_stream ? ARES_IO_VIA_STREAM : ARES_IO_VIA_DATAGRAM, buf, len,
+			 on_answer, e);
 	e->sending = false;
 }
 
-struct exchange *upstream_ask(struct upstream *u, const struct dnsmsg_query *query,
-			      upstream_done_fn done, void *arg)
+static void choose_defences(struct exchange *e, bool by_stream)
 {
+	struct upstream *u = e->upstream;
+	uint8_t random[DEFENCE_RANDOM_LEN];
+
+	e->for_defence = u->config.endpoint.protocol == ENDPOINT_UDP &&
+			 defence_wants_stream(&u->defence, now_ms(u));
+	e->by_stream = by_stream || e->for_defence || u->config.endpoint.protocol == ENDPOINT_TCP;
+	e->mixed_case = !e->by_stream && u->config.randomize_case &&
+			defence_wants_case(&u->defence, e->again, now_ms(u));
+	if (e->mixed_case) {
+		crypto_random(random, sizeof random);
+		defence_mix_case(e->question, e->question_len - 4u, random);
+	}
+}
+
+struct exchange *upstream_ask(struct upstream *u, const struct upstream_question *question)
+{
+	const struct dnsmsg_query *query = question->query;
 	struct exchange *e = calloc(1, sizeof *e);
 
 	if (!e) {
@@ -285,44 +485,84 @@ struct exchange *upstream_ask(struct upstream *u, const struct dnsmsg_query *que
 		return NULL;
 	}
 	e->upstream = u;
-	e->done = done;
-	e->arg = arg;
+	e->done = question->done;
+	e->doubtful = question->doubtful;
+	e->arg = question->arg;
+	e->again = question->again;
+	e->sent_ms = now_ms(u);
+	e->question_hash = hash_query(query);
 	e->question_len = query->question_len;
 	memcpy(e->question, query->question, query->question_len);
-	e->flags = query->flags;
+	e->with_edns = e->sent_ms >= u->no_edns_until_ms;
+	choose_defences(e, question->by_stream);
+	enlist(e);
 	send_exchange(e, query);
 	return e;
 }
 
-void exchange_forget(struct exchange *e)
+void exchange_forget(struct exchange *e, bool answered)
 {
 	if (e) {
 		e->done = NULL;
+		e->answered_elsewhere = answered;
 	}
+}
+
+/* --- what is known of it --------------------------------------------------------------------- */
+
+const struct health *upstream_health(const struct upstream *u)
+{
+	return &u->health;
+}
+
+void upstream_begin_trial(struct upstream *u)
+{
+	count(u, METRIC_upstream_trials);
+	health_begin_trial(&u->health, now_ms(u));
+}
+
+uint32_t upstream_open_count(const struct upstream *u)
+{
+	return u->open_count;
+}
+
+const struct endpoint *upstream_endpoint(const struct upstream *u)
+{
+	return &u->config.endpoint;
+}
+
+const struct upstream_stats *upstream_stats(const struct upstream *u)
+{
+	return &u->stats;
+}
+
+uint64_t upstream_dropped_count(const struct upstream *u)
+{
+	return ares_io_dropped_count(u->io);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-struct upstream *upstream_new(struct loop *loop, struct metrics *metrics, const struct addr *server,
-			      uint32_t timeout_ms, uint32_t max_open)
+struct upstream *upstream_new(const struct upstream_config *config)
 {
-	const struct ares_io_config config = {
-		.loop = loop,
-		.servers = server,
-		.server_count = 1,
-		.timeout_ms = timeout_ms,
-		.tries = 1,
-		.max_open = max_open,
-	};
 	struct upstream *u = calloc(1, sizeof *u);
+	const struct ares_io_config io_config = {
+		.loop = config->loop,
+		.servers = &config->endpoint.addr,
+		.server_count = 1,
+		.timeout_ms = config->timeout_ms,
+		.tries = 1,
+		.stream_tries = 1, /* each send is counted by whoever asks */
+		.max_open = config->max_open,
+		.on_dropped = on_dropped,
+		.on_dropped_arg = u,
+	};
 
 	if (!u) {
 		return NULL;
 	}
-	u->loop = loop;
-	u->metrics = metrics;
-	u->server = *server;
-	u->io = ares_io_new(&config);
+	u->config = *config;
+	u->io = ares_io_new(&io_config);
 	if (!u->io) {
 		int saved = errno;
 
@@ -335,8 +575,18 @@ struct upstream *upstream_new(struct loop *loop, struct metrics *metrics, const 
 
 void upstream_free(struct upstream *u)
 {
-	if (u) {
-		ares_io_free(u->io);
-		free(u);
+	if (!u) {
+		return;
 	}
+	ares_io_free(u->io);
+	/* Left are those that wait for the end of the turn. */
+	for (size_t i = 0; i < BUCKET_COUNT; i++) {
+		while (u->buckets[i]) {
+			struct exchange *e = u->buckets[i];
+
+			task_cancel(&e->early_task);
+			finish(e, UPSTREAM_CANCELLED, NULL, NULL);
+		}
+	}
+	free(u);
 }

@@ -1,29 +1,37 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * One server that we ask, as one worker sees it: sends a client's question to it under an id of our
- * own and judges what comes back. Remembers for some minutes that a server cannot do EDNS, and for
- * some seconds that it does not answer.
+ * own and judges what comes back. Keeps what is known of the server: its health (common/health.h),
+ * what it returns of our forgery defences (defence.h), for some minutes that it cannot do EDNS, and
+ * counters.
+ *
+ * Every call of upstream_ask() sends one message; what must be sent again, because the answer was
+ * truncated or the server choked on EDNS, is for the caller to send.
  *
  * Thread: the worker's.
  */
 #ifndef DNSPROXYD_UPSTREAM_H
 #define DNSPROXYD_UPSTREAM_H
 
-#include "common/addr.h"
+#include "common/health.h"
 #include "common/loop.h"
 #include "common/metrics.h"
 
 #include "dnsproxyd/dnsmsg.h"
 #include "dnsproxyd/dnsreply.h"
+#include "dnsproxyd/endpoint.h"
 
 /* What asking a server came to: X(name, "token"). */
-#define UPSTREAM_OUTCOMES(X)                                                              \
-	X(ANSWER, "answer") /* something a client can use */                              \
-	X(ERROR, "error")   /* SERVFAIL, REFUSED and the like: another server may know */ \
-	X(MALFORMED, "malformed")                                                         \
-	X(TIMEOUT, "timeout")                                                             \
-	X(UNREACHABLE, "unreachable")                                                     \
-	X(OVERLOAD, "overload") /* too many queries are open: not the server's fault */   \
+#define UPSTREAM_OUTCOMES(X)                                                                       \
+	X(ANSWER, "answer") /* something a client can use */                                       \
+	X(ERROR, "error")   /* SERVFAIL, REFUSED and the like: another server may know */          \
+	X(MALFORMED, "malformed")                                                                  \
+	X(TIMEOUT, "timeout")                                                                      \
+	X(UNREACHABLE, "unreachable")                                                              \
+	X(BY_STREAM, "truncated") /* ask again by TCP: the answer was truncated, or forgers are at \
+				     work */                                                       \
+	X(NO_EDNS, "no-edns")     /* ask again, it will be without EDNS (RFC 6891 section 7) */    \
+	X(OVERLOAD, "overload")   /* too many queries are open: not the server's fault */          \
 	X(CANCELLED, "cancelled")
 
 #define UPSTREAM_ENUM(name, token) UPSTREAM_##name,
@@ -37,28 +45,73 @@ const char *upstream_outcome_name(enum upstream_outcome outcome);
 struct upstream;
 struct exchange;
 
-/* msg and reply are set for ANSWER and ERROR only, and valid during the call. */
-typedef void (*upstream_done_fn)(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
-				 const struct dnsreply *reply);
+struct upstream_config {
+	struct loop *loop;
+	struct metrics *metrics;
+	struct endpoint endpoint;
+	uint32_t timeout_ms;
+	uint32_t max_open;
+	bool randomize_case;
+};
+
+/* This server's share of the counters. */
+struct upstream_stats {
+	uint64_t sends;
+	uint64_t answers;
+	uint64_t errors;
+	uint64_t failures; /* timeouts, unreachable, malformed */
+	uint64_t by_tcp;   /* answers */
+};
 
 /* Returns owned, or NULL with errno. */
-struct upstream *upstream_new(struct loop *loop, struct metrics *metrics, const struct addr *server,
-			      uint32_t timeout_ms, uint32_t max_open);
+struct upstream *upstream_new(const struct upstream_config *config);
 
 /* Open exchanges end with CANCELLED, at once. Not from within a done callback. NULL is fine. */
 void upstream_free(struct upstream *upstream);
 
-/* Ask what the query asks; it is copied. done is called once, never from within this call, unless
- * the exchange is forgotten first. Returns NULL when out of memory or ids. */
-struct exchange *upstream_ask(struct upstream *upstream, const struct dnsmsg_query *query,
-			      upstream_done_fn done, void *arg);
+/* --- asking ---------------------------------------------------------------------------------- */
 
-/* The answer is not wanted any more; done is not called. NULL is fine. */
-void exchange_forget(struct exchange *exchange);
+struct upstream_question {
+	const struct dnsmsg_query *query; /* copied */
+	bool again; /* this server was asked the same before, and has not answered */
+	bool by_stream;
+	/* msg is set for ANSWER, reply for ANSWER and ERROR; both are valid during the call. Called
+	 * once, never from within upstream_ask(), unless the exchange is forgotten first. */
+	void (*done)(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
+		     const struct dnsreply *reply);
+	/* It may be wise not to wait: what came was dropped because the letters' case was wrong. */
+	void (*doubtful)(void *arg);
+	void *arg;
+};
 
-/* Whether the server has lately not answered; then others come first. */
-bool upstream_is_down(const struct upstream *upstream, uint64_t now_ms);
+/* Send one message. Returns NULL when out of memory or ids. */
+struct exchange *upstream_ask(struct upstream *upstream, const struct upstream_question *question);
 
-const struct addr *upstream_addr(const struct upstream *upstream);
+/* The answer is not wanted any more; done is not called. Its effect on the server's health stays:
+ * `answered` tells that another server has answered the question. NULL is fine. */
+void exchange_forget(struct exchange *exchange, bool answered);
+
+/* A server's ERROR was no fault of the question: another server has answered it. */
+void upstream_note_refusal(struct upstream *upstream, const struct dnsmsg_query *query);
+
+/* --- what is known of it --------------------------------------------------------------------- */
+
+/* Borrowed; changes with time. */
+const struct health *upstream_health(const struct upstream *upstream);
+
+/* The question about to be asked is the trial of a server that was down, or a measurement. */
+void upstream_begin_trial(struct upstream *upstream);
+
+/* Questions that it has not answered yet. */
+uint32_t upstream_open_count(const struct upstream *upstream);
+
+/* Whether a client's query is one of our own that has come back to us: the very question, letter
+ * by letter, is open here, with the same id or in a random case that nobody hits by chance. */
+bool upstream_is_asking(const struct upstream *upstream, const struct dnsmsg_query *query);
+
+const struct endpoint *upstream_endpoint(const struct upstream *upstream);
+const struct upstream_stats *upstream_stats(const struct upstream *upstream);
+/* Datagrams that came in the place of answers. */
+uint64_t upstream_dropped_count(const struct upstream *upstream);
 
 #endif

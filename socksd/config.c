@@ -185,6 +185,7 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 		ini_fail(reterr, "socksd", 0, "free memory", "cannot allocate memory");
 		return NULL;
 	}
+	config->params = params;
 	config->server = params_section(params, "server");
 	config->log = params_section(params, "log");
 	config->limits = params_section(params, "limits");

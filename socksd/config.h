@@ -61,7 +61,7 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	  "any.")                                                                                 \
 	P(COUNT, login_failures, "login-failures", "16", 1, 1000000, RELOAD,                      \
 	  "Wrong passwords that one client may try in a row before it has to wait.")              \
-	P(DURATION, login_failure_interval_ms, "login-failure-interval", "2s", 1, 86400000,       \
+	P(DURATION, login_failure_interval_ms, "login-failure-interval", "1s", 1, 86400000,       \
 	  RELOAD, "How long it then waits for each further one.")                                 \
 	P(DURATION, handshake_timeout_ms, "handshake-timeout", "10s", 100, 600000, RELOAD,        \
 	  "From the connection to the complete request, however many bytes come in between.")     \
@@ -70,12 +70,12 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,               \
 	  "Sessions in which nothing moves for so long are ended.")                               \
 	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD,   \
-	  "The same once one side has finished sending.")                                         \
+	  "The same once one side has finished sending and the other goes on.")                   \
 	P(DURATION, fin_timeout_ms, "fin-timeout", "4m", 100, 2592000000, RELOAD,                 \
-	  "The same as long as nothing has come from the other side since then: most such "       \
-	  "clients are gone.")                                                                    \
+	  "The same once one side has finished sending and nothing has come from the other "      \
+	  "since.")                                                                               \
 	P(DURATION, stall_timeout_ms, "stall-timeout", "5m", 1000, 86400000, RELOAD,              \
-	  "Sessions with bytes for a side that takes none, or does not answer, for so long are "  \
+	  "Sessions with bytes for a side that takes none for so long, or does not answer, are "  \
 	  "ended.")                                                                               \
 	P(DURATION, drain_timeout_ms, "drain-timeout", "30s", 0, 86400000, RELOAD,                \
 	  "How long SIGTERM waits for sessions to end.")
@@ -89,18 +89,18 @@ PARAM_DECLARE(limits_params, LIMITS_PARAMS);
 	  "Names each worker remembers, for as long as their TTL says; 0: none.")
 PARAM_DECLARE(dns_params, DNS_PARAMS);
 
-#define EGRESS_PARAMS(P, PC)                                                                       \
-	P(IPS, addresses, "address", NULL, 0, 0, RELOAD,                                           \
-	  "Addresses to connect from, at most one of each family; a target of another family is "  \
-	  "then unreachable. Without any, the routes decide.")                                     \
-	P(TEXT, interface, "interface", NULL, 0, 0, RELOAD,                                        \
-	  "Interface to connect through, whatever the routes say.")                                \
-	P(COUNT, fwmark, "fwmark", NULL, 1, 4294967295, RELOAD,                                    \
-	  "Mark of the packets, for rules of the routing and the firewall.")                       \
-	P(BOOL, fast_open, "tcp-fast-open", "no", 0, 0, RELOAD,                                    \
-	  "Send the client's first bytes with the SYN (RFC 7413) where the target has agreed to "  \
-	  "it before. Only for targets to which the client speaks first: the reply to the client " \
-	  "then comes before the target has answered.")
+#define EGRESS_PARAMS(P, PC)                                                                      \
+	P(IPS, addresses, "address", NULL, 0, 0, RELOAD,                                          \
+	  "Addresses to connect from, at most one of each family; a target of another family is " \
+	  "then unreachable. Without any, the routes decide.")                                    \
+	P(TEXT, interface, "interface", NULL, 0, 0, RELOAD,                                       \
+	  "Interface to connect through, whatever the routes say.")                               \
+	P(COUNT, fwmark, "fwmark", NULL, 1, 4294967295, RELOAD,                                   \
+	  "Mark of the packets, for rules of the routing and the firewall.")                      \
+	P(BOOL, fast_open, "tcp-fast-open", "no", 0, 0, RELOAD,                                   \
+	  "When a client sends data right behind its request, send that with the SYN (RFC 7413) " \
+	  "to targets that have agreed to it before. The client then has its reply before the "   \
+	  "target has answered.")
 PARAM_DECLARE(egress_params, EGRESS_PARAMS);
 
 #define RULE_PARAMS(P, PC)                                                                    \
@@ -145,6 +145,7 @@ struct listen_config {
 };
 
 struct config {
+	const struct params *params; /* what the rest borrows from */
 	const struct server_params *server;
 	const struct log_params *log;
 	const struct limits_params *limits;

@@ -221,6 +221,8 @@ static bool leave_by(struct dial *d, const struct egress *egress, int fd, int fa
 	} else if (r < 0) {
 		note_failure(d, SOCKS5_GENERAL_FAILURE, "egress_failed");
 		d->config.egress_failed(d->arg, egress, -r);
+	} else if (egress && d->config.has_data) {
+		egress_fast_open(egress, fd);
 	}
 	return r == 0;
 }

@@ -24,7 +24,8 @@ struct dial;
 struct dial_config {
 	struct loop *loop;
 	struct resolver *resolver;
-	int family; /* which addresses of a name to use: AF_UNSPEC, AF_INET or AF_INET6 */
+	int family;    /* which addresses of a name to use: AF_UNSPEC, AF_INET or AF_INET6 */
+	bool has_data; /* there is something to write as soon as a connection is made */
 	/* Whether the address may be connected to; if not, *ret_why gets a static token.
 	 * *ret_egress is NULL at the call; what it is set to is used at once and not kept. */
 	bool (*allowed)(void *arg, const struct addr *a, const struct egress **ret_egress,

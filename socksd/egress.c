@@ -34,7 +34,6 @@ static int bind_address(const struct addr *a, int fd)
 int egress_apply(const struct egress *egress, int fd, int family)
 {
 	const struct addr *a = address_for(egress, family);
-	const int on = 1;
 
 	if (!egress_has_family(egress, family)) {
 		return -ENETUNREACH;
@@ -47,9 +46,14 @@ int egress_apply(const struct egress *egress, int fd, int family)
 	    setsockopt(fd, SOL_SOCKET, SO_MARK, &egress->fwmark, sizeof egress->fwmark) < 0) {
 		return -errno;
 	}
+	return a->sa.sa_family == family ? bind_address(a, fd) : 0;
+}
+
+void egress_fast_open(const struct egress *egress, int fd)
+{
+	const int on = 1;
+
 	if (egress->fast_open) {
-		/* An optimisation: a kernel without it connects as always. */
 		setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof on);
 	}
-	return a->sa.sa_family == family ? bind_address(a, fd) : 0;
 }

@@ -31,4 +31,9 @@ bool egress_has_family(const struct egress *egress, int family);
  * one of this host. */
 int egress_apply(const struct egress *egress, int fd, int family);
 
+/* Let the connection of a TCP socket begin with its first data (TCP_FASTOPEN_CONNECT) if the egress
+ * wants that and the kernel can. connect() may then succeed before the peer has answered, and
+ * nothing leaves before data is written: only for when there is data to write at once. */
+void egress_fast_open(const struct egress *egress, int fd);
+
 #endif

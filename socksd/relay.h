@@ -11,8 +11,9 @@
  * same, from the buffer or from the pipe, is held in memory of the relay; so the pipe is empty
  * after every move, and a session in which nothing moves owns two descriptors and nothing else.
  *
- * Only a small read decides that a socket is empty or at its end. splice() cannot: it says so too
- * in front of urgent data. Urgent data itself (RFC 6093) is dropped.
+ * Urgent data stays in its place in the stream (RFC 6093 section 4), without its mark. Reads stop
+ * in front of it, and there splice() returns what it returns for an empty socket or its end; so
+ * only small reads decide about these.
  *
  * Both sockets are watched edge-triggered, once; each flow touches only the socket that is ready.
  *
@@ -44,7 +45,7 @@ enum relay_outcome {
 };
 
 /* The events a relay wants its sockets to be watched for. */
-#define RELAY_EVENTS (LOOP_READ | LOOP_WRITE | LOOP_RDHUP | LOOP_EDGE)
+#define RELAY_EVENTS (LOOP_READ | LOOP_URGENT | LOOP_WRITE | LOOP_RDHUP | LOOP_EDGE)
 
 enum {
 	RELAY_SMALL_BYTES = 1 << 16, /* the most a small read takes; what fills it is bulk */
@@ -55,7 +56,8 @@ struct relay_side {
 	struct watch watch; /* owns the descriptor */
 	bool readable;      /* recv() may give something */
 	bool writable;
-	bool fin_seen; /* an event told of the end: read up to it */
+	bool eager; /* a short read does not tell that the socket is empty: there is an end or
+		       urgent data behind it */
 };
 
 /* SMALL -> BULK when a read fills the buffer; BULK -> PROBE when a splice gave little, for a small
@@ -106,7 +108,7 @@ struct relay {
 };
 
 /* Begin. The caller has started side[0].watch and side[1].watch with RELAY_EVENTS and set
- * `readable` and `fin_seen` of a side where it has seen such events; it sets loop, scratch,
+ * `readable` and `eager` of a side where it has seen such events; it sets loop, scratch,
  * scratch_bytes, pipe, stall_ms. */
 void relay_start(struct relay *relay, const struct relay_ops *ops);
 

@@ -302,9 +302,9 @@ static void update_session_max(struct server *server)
 	struct rlimit limit = { .rlim_cur = 1024 };
 
 	getrlimit(RLIMIT_NOFILE, &limit);
-	/* Sockets that came or went since then; each listener has a reserve besides; each worker's
-	 * loop has two. */
-	in_use += sockets->workers * (2 * sockets->count + 2);
+	/* Sockets that came or went since then; each listener has a reserve besides; each worker
+	 * has two for its loop and two for its pipe. */
+	in_use += sockets->workers * (2 * sockets->count + 4);
 	in_use -= sockets->workers * server->sockets_at_start;
 	server->session_max = slots_per_worker(limit.rlim_cur, in_use, sockets->workers);
 	update_waiting(server);
@@ -444,19 +444,6 @@ static void state_free(void *state)
 	free(shared);
 }
 
-/* Privileges have been dropped: a users file that only root can read makes every reload fail. */
-static void warn_of_unreadable(const struct config *config)
-{
-	for (size_t i = 0; i < config->listen_count; i++) {
-		const char *file = config->listens[i].params->users_file;
-
-		if (file && access(file, R_OK) < 0) {
-			log_event(LOG_LEVEL_WARNING, "reload-will-fail", KV_TEXT("file", file),
-				  KV_ERRNO("error", errno));
-		}
-	}
-}
-
 static void *state_new(const void *config)
 {
 	struct shared *shared = calloc(1, sizeof *shared);
@@ -475,7 +462,6 @@ static void *state_new(const void *config)
 	}
 	configure_auth(shared->auth, config);
 	shared->open_files = count_open_files();
-	warn_of_unreadable(config);
 	return shared;
 }
 

@@ -321,7 +321,7 @@ static bool fill(struct session *s)
 		h->in_len += (size_t)n;
 	}
 	/* A short read has emptied the socket. */
-	side->readable = n == (ssize_t)room || side->fin_seen || (n < 0 && errno == EINTR);
+	side->readable = n == (ssize_t)room || side->eager || (n < 0 && errno == EINTR);
 	return true;
 }
 
@@ -350,11 +350,11 @@ static void on_client(struct watch *watch, uint32_t events)
 	struct session *s = container_of(watch, struct session, relay.side[RELAY_CLIENT].watch);
 	struct relay_side *side = session_client(s);
 
-	if (events & (LOOP_READ | LOOP_RDHUP)) {
+	if (events & (LOOP_READ | LOOP_URGENT | LOOP_RDHUP)) {
 		side->readable = true;
 	}
-	if (events & LOOP_RDHUP) {
-		side->fin_seen = true;
+	if (events & (LOOP_URGENT | LOOP_RDHUP)) {
+		side->eager = true;
 	}
 	if (events & (LOOP_ERROR | LOOP_HANGUP) && s->state != SESSION_LINGER) {
 		session_end(s, SESSION_END_GONE);

@@ -204,6 +204,7 @@ static enum progress start_dial(struct session *s)
 		.loop = s->context->loop,
 		.resolver = s->context->resolver,
 		.family = families[s->context->config->dns->family],
+		.has_data = s->handshake->in_len > 0,
 		.allowed = is_allowed,
 		.egress_failed = on_egress_failed,
 	};

@@ -56,6 +56,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		assert(restored_len == len + asked.len - ASKED_HEADER_LEN);
 		assert(asked_fit(&asked, restored, restored_len) == ASKED_ANSWERED);
 		break;
+	case ASKED_OTHER_CASE:
+		assert(asked_question_end(copy, len) == asked.len);
+		break;
 	case ASKED_OTHER:
 		break;
 	}

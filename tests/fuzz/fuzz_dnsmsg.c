@@ -8,6 +8,7 @@
 #include "dnsproxyd/cache.h"
 #include "dnsproxyd/dnsmsg.h"
 #include "dnsproxyd/dnsreply.h"
+#include "dnsproxyd/special.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -40,6 +41,28 @@ static void check_error(const struct dnsmsg_query *query, unsigned rcode)
 	}
 }
 
+/* What we answer ourselves must be a sound answer to this question, and say what it may. */
+static void check_special(const struct dnsmsg_query *query)
+{
+	uint8_t buf[SPECIAL_ANSWER_MAX];
+	struct dnsmsg_ede ede = { 0, NULL };
+	struct dnsreply reply;
+	size_t len = special_answer(query, SPECIAL_LOCAL, buf, &ede);
+
+	for (int i = 0; i < 2; i++) {
+		if (len > 0) {
+			require(dnsreply_check(buf, len, 0, query->question, query->question_len,
+					       &reply) == DNSREPLY_OK);
+			require(reply.end == len && !reply.authenticated);
+			require(i == 1 || (reply.kind != DNSREPLY_OTHER && ede.text));
+			len = dnsmsg_answer(buf, len, query, &ede, sizeof buf);
+			require(len <= sizeof buf);
+		}
+		len = special_answer_any(query, buf);
+		require(len > 0);
+	}
+}
+
 static void fuzz_query(const uint8_t *data, size_t size)
 {
 	struct dnsmsg_query query;
@@ -59,6 +82,7 @@ static void fuzz_query(const uint8_t *data, size_t size)
 	}
 	require(dnsname_parse(dnsname_format(query.question, text), name, &len) == 0);
 	require(len == query.question_len - 4u && memcmp(name, query.question, len) == 0);
+	check_special(&query);
 	len = dnsmsg_build_query(&query, 77, DNSMSG_SEND_EDNS | DNSMSG_SEND_DO, buf);
 	require(dnsmsg_parse_query(buf, len, &again) == DNSMSG_OK);
 	require(again.id == 77 && again.dnssec_ok && again.question_len == query.question_len);

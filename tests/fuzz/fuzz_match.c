@@ -32,6 +32,9 @@ static bool plain_has_name(const char *name)
 	if (len > 0 && name[len - 1] == '.') {
 		len--;
 	}
+	if (len > MATCH_NAME_MAX) {
+		return false;
+	}
 	for (size_t i = 0; i < entry_count; i++) {
 		const char *own = entries[i].name;
 		size_t own_len = strlen(own);

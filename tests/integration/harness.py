@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import inspect
 import os
+import pwd
 import random
 import re
 import resource
@@ -105,6 +106,12 @@ def temporary_file(name, content="", mode=0o644):
         file.write(content.encode() if isinstance(content, str) else content)
     os.chmod(path, mode)
     return path
+
+
+def let_daemons_read(path):
+    """Let daemons that dropped their privileges read a file that not everybody may read, such as one of users."""
+    if IS_ROOT:
+        os.chown(path, -1, pwd.getpwnam("nobody").pw_gid)
 
 
 def have_ipv6():

@@ -300,9 +300,9 @@ def relay_to(port):
 
 
 class Knot:
-    """knotd on .port, serving one zone given as the text of its zone file."""
+    """knotd on .port, serving one zone given as the text of its zone file; it signs the zone if asked to."""
 
-    def __init__(self, domain, zone):
+    def __init__(self, domain, zone, signed=False):
         harness.needs("knotd")
         self.port = harness.free_port()
         directory = harness.temporary_path(f"knot-{self.port}")
@@ -330,6 +330,7 @@ template:
     storage: "{directory}"
     journal-content: none
     zonefile-sync: -1
+    dnssec-signing: {"on" if signed else "off"}
 zone:
   - domain: {domain}
 """)

@@ -13,7 +13,7 @@ from harness import expect
 def users_file():
     path = harness.temporary_path("users")
     harness.output_of(harness.program_path("socksd-passwd"), path, "alice", text_in=b"open sesame\n")
-    os.chmod(path, 0o644)  # the daemon reads it again after it has dropped its privileges
+    harness.let_daemons_read(path)
     return path
 
 
@@ -59,18 +59,6 @@ def test_auth_change():
             arguments = (password, none, socks.GREETING_PASSWORD, b"\x05\x02")
         yield f"a reload from {name} ends sessions that agreed on a method", functools.partial(
             check_auth_change, port, *arguments)
-
-
-def test_unreadable_after_start():
-    """A users file that only root may read: a warning at start, as no reload could read it"""
-    if not harness.IS_ROOT or harness.SANITIZED:
-        raise harness.Skip("needs root, and a daemon that drops it")
-    users = users_file()
-    for mode, warned in ((0o600, True), (0o644, False)):
-        os.chmod(users, mode)
-        daemon = harness.socksd("listen test.auth=password", f"listen test.users={users}")
-        expect("reload-would-fail" in daemon.log(), warned, f"the warning with mode {mode:o}")
-        daemon.stop()
 
 
 def test_reload_at_the_end():

@@ -219,7 +219,7 @@ def test_user():
     users = harness.temporary_path("users")
     for name in ("alice", "bob"):
         harness.output_of(harness.program_path("socksd-passwd"), users, name, text_in=b"open sesame\n")
-    os.chmod(users, 0o644 if harness.IS_ROOT else 0o640)
+    harness.let_daemons_read(users)
     proxy = Proxy(CONDITIONS, listen=f"auth = password\nusers = {users}\n")
     second = target("127.0.0.2").port
     expect(proxy.rep("127.0.0.2", second, "alice", "open sesame"), OK, "alice's REP")
@@ -436,6 +436,20 @@ def test_negative_cache():
     expect(asked <= 2 * workers, True, f"that {asked} queries are A and AAAA for each worker")
 
 
+def test_reload_forgets_names():
+    """After a reload with another DNS server, what the old one said is forgotten"""
+    proxy = Proxy("")
+    other = DnsServer(lambda message, _: message.answer_bytes(
+        [a_record(message.name, "127.0.0.2")] if message.type == 1 else [], rcode=0))
+    second = target("127.0.0.2").port
+    expect(proxy.rep("good.example", target().port), OK, "REP by the old server")
+    proxy.head = proxy.head.replace(name_server().address, other.address)
+    expect("reloaded" in proxy.reload(""), True, "that it reloaded")
+    expect(proxy.rep("good.example", second), OK, "REP by the new server")
+    expect("good.example" in other.names(), True, "that the new server was asked")
+    other.close()
+
+
 def test_no_cache():
     """cache = 0 asks each time"""
     proxy = Proxy("", dns="cache = 0\nfamily = ipv4\n")
@@ -452,7 +466,7 @@ def check_privacy(log, client, destination, culprit):
     users = harness.temporary_path("privacy-users")
     if not os.path.exists(users):
         harness.output_of(harness.program_path("socksd-passwd"), users, "alice", text_in=b"open sesame\n")
-        os.chmod(users, 0o644 if harness.IS_ROOT else 0o640)
+        harness.let_daemons_read(users)
     proxy = Proxy("", listen=f"auth = password\nusers = {users}\n", log=log)
     expect(proxy.rep("good.example", target().port, "alice", "open sesame"), OK, "REP")
     line = proxy.daemon.wait_log(r"session-end .* end=finished.*").group(0)
@@ -490,6 +504,17 @@ def test_list_file():
     expect(proxy.rep("lan.example", 80), DENIED, "REP for an address of the list")
     expect(proxy.rep("127.0.0.2", 80), DENIED, "REP for what stands beside the list")
     expect(proxy.rep("good.example", target().port), OK, "REP for what is not in it")
+
+
+def test_unreadable_list():
+    """A list that only root may read: a warning at start, as no reload could read it"""
+    if not harness.IS_ROOT:
+        raise harness.Skip("not root")
+    harness.needs_plain_build()
+    path = harness.temporary_file("secret.list", ".ads.example\n", 0o600)
+    proxy = Proxy(f"[rule ads]\naction = deny\ndestination = @{path}\n")
+    proxy.daemon.wait_log(f"reload-will-fail error=.*{re.escape(path)}")
+    expect(proxy.rep("ads.example", 80), DENIED, "REP")
 
 
 # What, the text from line 1, the line to blame (None: in the list), what the error must mention.

@@ -246,8 +246,115 @@ START_TEST(test_tcp_timeout)
 }
 END_TEST
 
+static void exchange_via(struct bench *bench, struct outcome *outcome, enum ares_io_via via)
+{
+	uint8_t query[512];
+	size_t len = fake_dns_query(query, 7, "www.example", TYPE_A, true);
+
+	*outcome = (struct outcome){ .bench = bench };
+	ares_io_send_via(bench->io, via, query, len, outcome_on_answer, outcome);
+}
+
+START_TEST(test_datagram_only)
+{
+	struct bench *bench = bench_start(reply_tc, (struct ares_io_config){ 0 });
+	struct outcome outcome;
+
+	exchange_via(bench, &outcome, ARES_IO_VIA_DATAGRAM);
+	ck_assert(run_until(bench->loop, &bench->answer_count, 1, 1000));
+	ck_assert_int_eq(outcome.status, ARES_IO_OK);
+	ck_assert(!outcome.via_tcp);
+	ck_assert_uint_eq(outcome.bytes[2] & FLAG_TC, FLAG_TC);
+	ck_assert_uint_eq(bench->servers[0].udp_count, 1);
+	ck_assert_uint_eq(bench->servers[0].tcp_count, 0);
+	outcome_done(&outcome);
+	bench_stop(bench);
+}
+END_TEST
+
+START_TEST(test_stream_on_demand)
+{
+	struct bench *bench = bench_start(bench_reply_ok, (struct ares_io_config){ 0 });
+	struct outcome outcome;
+
+	exchange_via(bench, &outcome, ARES_IO_VIA_STREAM);
+	ck_assert(run_until(bench->loop, &bench->answer_count, 1, 1000));
+	ck_assert_int_eq(outcome.status, ARES_IO_OK);
+	ck_assert(outcome.via_tcp);
+	ck_assert_uint_eq(bench->servers[0].udp_count, 0);
+	ck_assert_uint_eq(bench->servers[0].tcp_count, 1);
+	outcome_done(&outcome);
+	bench_stop(bench);
+}
+END_TEST
+
+/* Who counts what is sent has no use for c-ares sending again. */
+START_TEST(test_one_try_is_one_send)
+{
+	struct bench *bench =
+		bench_start(always_reset, (struct ares_io_config){ .stream_tries = 1 });
+	struct outcome outcome;
+
+	exchange_via(bench, &outcome, ARES_IO_VIA_STREAM);
+	ck_assert(run_until(bench->loop, &bench->answer_count, 1, 1000));
+	ck_assert_int_eq(outcome.status, ARES_IO_UNREACHABLE);
+	ck_assert_uint_eq(bench->servers[0].connection_count, 1);
+	ck_assert_uint_eq(bench->servers[0].tcp_count, 1);
+	outcome_done(&outcome);
+	bench_stop(bench);
+}
+END_TEST
+
+struct dropped {
+	unsigned other_case_count;
+	unsigned other_count;
+};
+
+static void on_dropped(void *arg, const uint8_t *question, size_t len, bool other_case)
+{
+	struct dropped *dropped = arg;
+
+	ck_assert_uint_eq(len, 13 + 4);
+	ck_assert_mem_eq(question, "\3www\7example\0\0\1\0\1", 17);
+	*(other_case ? &dropped->other_case_count : &dropped->other_count) += 1;
+}
+
+static void reply_in_other_case_with_other_id_and_well(const struct fake_query *query)
+{
+	uint8_t buf[512];
+	size_t len = fake_dns_answer(query, 0, buf);
+
+	buf[13] ^= 0x20;
+	fake_dns_send(query, buf, len);
+	buf[13] ^= 0x20;
+	buf[1] ^= 1;
+	fake_dns_send(query, buf, len);
+	fake_dns_send(query, buf, len);
+	fake_dns_reply(query, 0);
+}
+
+START_TEST(test_what_is_dropped_is_told)
+{
+	struct dropped dropped = { 0 };
+	struct bench *bench = bench_start(
+		reply_in_other_case_with_other_id_and_well,
+		(struct ares_io_config){ .on_dropped = on_dropped, .on_dropped_arg = &dropped });
+	struct outcome outcome;
+
+	exchange_via(bench, &outcome, ARES_IO_VIA_DATAGRAM);
+	ck_assert(run_until(bench->loop, &bench->answer_count, 1, 1000));
+	ck_assert_int_eq(outcome.status, ARES_IO_OK);
+	ck_assert_uint_eq(dropped.other_case_count, 1);
+	ck_assert_uint_eq(dropped.other_count, 2);
+	ck_assert_uint_eq(ares_io_dropped_count(bench->io), 3);
+	outcome_done(&outcome);
+	bench_stop(bench);
+}
+END_TEST
+
 SUITE_MAIN("ares_io_tcp", test_truncated_answer_is_fetched_by_tcp, test_long_datagram_comes_whole,
 	   test_2000_queries_on_one_tcp_connection, test_dead_tcp_peer_is_replaced,
 	   test_server_that_closes_after_each_answer, test_queries_survive_a_reset,
 	   test_server_that_always_resets_is_unreachable, test_refused_tcp_is_unreachable,
-	   test_tcp_timeout)
+	   test_tcp_timeout, test_datagram_only, test_stream_on_demand, test_one_try_is_one_send,
+	   test_what_is_dropped_is_told)

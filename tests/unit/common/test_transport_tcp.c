@@ -389,7 +389,8 @@ START_TEST(test_silent_peer_is_given_up)
 	flush(heard);
 	ck_assert(run_until(heard->loop, &heard->closed_count, 1, 1000));
 	ck_assert_int_eq(heard->error, ETIMEDOUT);
-	ck_assert_uint_ge(clock_mono_ms() - begin_ms, 99);
+	/* Three quarters of the time an answer may take. */
+	ck_assert_uint_ge(clock_mono_ms() - begin_ms, 74);
 	ck_assert_uint_lt(clock_mono_ms() - begin_ms, 400);
 	stop(heard);
 }

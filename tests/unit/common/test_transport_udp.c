@@ -201,9 +201,10 @@ START_TEST(test_concurrent_queries_leave_from_different_ports)
 }
 END_TEST
 
-START_TEST(test_port_serves_few_messages)
+START_TEST(test_no_port_serves_two_messages)
 {
 	struct heard *heard = start("127.0.0.1", 2000, MANY, hold);
+	unsigned before = count_descriptors();
 	static unsigned uses[65536];
 	unsigned port_count = 0;
 
@@ -214,34 +215,11 @@ START_TEST(test_port_serves_few_messages)
 		ck_assert(run_until(heard->loop, &held.count, i + 1, 2000));
 		fake_dns_reply(&held.queries[i], 0);
 		ck_assert(run_until(heard->loop, &heard->message_count, i + 1, 2000));
+		ck_assert_uint_eq(count_descriptors(), before);
 		port_count += uses[addr_port(&held.queries[i].client)]++ == 0;
 	}
-	ck_assert_uint_ge(port_count, MANY / 8);
-	for (unsigned port = 0; port < ARRAY_SIZE(uses); port++) {
-		ck_assert_uint_le(uses[port], 16); /* a port may be drawn twice */
-	}
-	stop(heard);
-}
-END_TEST
-
-START_TEST(test_port_serves_for_a_second_only)
-{
-	struct heard *heard = start("127.0.0.1", 300, MANY, hold);
-	unsigned before = count_descriptors();
-
-	held.count = 0;
-	for (unsigned i = 0; i < 3; i++) {
-		ck_assert_int_eq(heard_send(heard, (uint16_t)i, "port.example"), 0);
-		ck_assert(run_until(heard->loop, &held.count, i + 1, 1000));
-		fake_dns_reply(&held.queries[i], 0);
-		ck_assert(run_until(heard->loop, &heard->message_count, i + 1, 1000));
-		ck_assert_uint_eq(count_descriptors(), before + 1);
-		run_for(heard->loop, i == 1 ? 1050 : 0);
-	}
-	ck_assert_uint_eq(addr_port(&held.queries[0].client), addr_port(&held.queries[1].client));
-	ck_assert_uint_ne(addr_port(&held.queries[1].client), addr_port(&held.queries[2].client));
-	run_for(heard->loop, 1400);
-	ck_assert_uint_eq(count_descriptors(), before);
+	/* Some are drawn twice: of 200 birthdays in a year of 55,536 days 0.4 pairs. */
+	ck_assert_uint_ge(port_count, MANY - 5);
 	stop(heard);
 }
 END_TEST
@@ -253,18 +231,18 @@ static void hold_and_reply_twice(const struct fake_query *query)
 	fake_dns_reply(query, 0);
 }
 
-START_TEST(test_port_that_got_something_unasked_is_given_up)
+START_TEST(test_second_answer_finds_no_one)
 {
 	struct heard *heard = start("127.0.0.1", 1000, MANY, hold_and_reply_twice);
 
 	held.count = 0;
-	ck_assert_int_eq(heard_send(heard, 7, "port.example"), 0);
-	ck_assert(run_until(heard->loop, &heard->message_count, 1, 1000));
-	run_for(heard->loop, 20);
-	ck_assert_uint_eq(heard->transport->dropped_count, 1);
-	ck_assert_int_eq(heard_send(heard, 7, "port.example"), 0);
-	ck_assert(run_until(heard->loop, &heard->message_count, 2, 1000));
-	ck_assert_uint_ne(addr_port(&held.queries[0].client), addr_port(&held.queries[1].client));
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(heard_send(heard, 7, "port.example"), 0);
+		ck_assert(run_until(heard->loop, &heard->message_count, i + 1, 1000));
+		run_for(heard->loop, 20);
+	}
+	ck_assert_uint_eq(heard->message_count, 2);
+	ck_assert_uint_eq(heard->transport->dropped_count, 0);
 	stop(heard);
 }
 END_TEST
@@ -551,9 +529,8 @@ START_TEST(test_send_within_an_upcall)
 END_TEST
 
 SUITE_MAIN("transport_udp", test_answer_comes_as_it_was_sent,
-	   test_concurrent_queries_leave_from_different_ports, test_port_serves_few_messages,
-	   test_port_serves_for_a_second_only, test_port_that_got_something_unasked_is_given_up,
-	   test_port_without_answer_is_not_used_again,
+	   test_concurrent_queries_leave_from_different_ports, test_no_port_serves_two_messages,
+	   test_second_answer_finds_no_one, test_port_without_answer_is_not_used_again,
 	   test_wrong_answers_are_dropped_and_the_wait_goes_on, test_answer_behind_a_flood_is_found,
 	   test_answer_from_elsewhere_cannot_arrive, test_header_only_error_gets_its_question_back,
 	   test_long_datagram_comes_whole, test_icmp_error_fails_each_query_alone,

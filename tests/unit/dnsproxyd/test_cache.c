@@ -568,6 +568,67 @@ START_TEST(test_threads)
 }
 END_TEST
 
+/* How old an answer is, how stale it may be, and what comes of it. */
+static const struct {
+	uint64_t now_ms;
+	uint64_t max_stale_ms;
+	enum cache_outcome outcome;
+	uint32_t ttl_s;
+} stale_cases[] = {
+	{ 9999, 0, CACHE_HIT, 1 },
+	{ 10000, 0, CACHE_MISS, 0 },
+	{ 10000, 1000, CACHE_EXPIRED, CACHE_STALE_TTL_S },
+	{ 10999, 1000, CACHE_EXPIRED, CACHE_STALE_TTL_S },
+	{ 11000, 1000, CACHE_MISS, 0 },
+	{ 10000 + 86399999u, 86400000, CACHE_EXPIRED, CACHE_STALE_TTL_S },
+	{ 10000 + 86400000u, 86400000, CACHE_MISS, 0 },
+};
+
+START_TEST(test_stale)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(stale_cases); i++) {
+		struct cache *cache = new_cache(CACHE_BYTES_MIN);
+		struct cache_key key = make_key(cache, "a", DNS_TYPE_A);
+		enum cache_outcome outcome;
+		struct got got;
+
+		ck_assert_int_eq(put_a(cache, "a", 10, 42, &plain, 0), 0);
+		outcome = cache_get_stale(cache, &key, stale_cases[i].now_ms,
+					  stale_cases[i].max_stale_ms, got.msg, sizeof got.msg,
+					  &got.result);
+		ck_assert_msg(outcome == stale_cases[i].outcome, "case %zu: %d", i, outcome);
+		if (outcome != CACHE_MISS) {
+			ck_assert_uint_eq(got.result.ttl_s, stale_cases[i].ttl_s);
+			ck_assert_uint_eq(got_ttl(&got), stale_cases[i].ttl_s);
+			ck_assert_uint_eq(got_value(&got), 42);
+		}
+		cache_free(cache);
+	}
+}
+END_TEST
+
+START_TEST(test_hits_are_counted_and_claimed_once)
+{
+	struct cache *cache = new_cache(CACHE_BYTES_MIN);
+	struct cache_key key = make_key(cache, "a", DNS_TYPE_A);
+	struct got got;
+
+	ck_assert(!cache_claim(cache, &key));
+	for (int round = 0; round < 2; round++) {
+		ck_assert_int_eq(put_a(cache, "a", 10, 42, &plain, 0), 0);
+		for (unsigned i = 1; i <= 5; i++) {
+			get_key(cache, &key, 2 * S, &got);
+			ck_assert_uint_eq(got.result.hits, i < CACHE_HITS_MAX ? i : CACHE_HITS_MAX);
+			ck_assert_uint_eq(got.result.full_s, 10);
+			ck_assert_uint_eq(got.result.ttl_s, 8);
+		}
+		ck_assert(cache_claim(cache, &key));
+		ck_assert(!cache_claim(cache, &key));
+	}
+	cache_free(cache);
+}
+END_TEST
+
 SUITE_MAIN("cache", test_hit, test_age, test_several_ttls, test_knobs, test_key_parts, test_refused,
 	   test_replace, test_long_answer, test_bound_holds, test_popular_names_stay, test_flush,
-	   test_size_refused, test_threads)
+	   test_size_refused, test_stale, test_hits_are_counted_and_claimed_once, test_threads)

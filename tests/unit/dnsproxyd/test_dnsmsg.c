@@ -395,6 +395,47 @@ START_TEST(test_udp_limit)
 }
 END_TEST
 
+START_TEST(test_keepalive)
+{
+	const struct dnsmsg_ede ede = { DNS_EDE_STALE_ANSWER, "old" };
+	struct dnsmsg_query q;
+
+	packet_start(&p, 7, DNSMSG_RD, 1, 0, 0, 1);
+	packet_question(&p, "a", DNS_TYPE_A);
+	packet_opt(&p, 1232, 0, "\0\13\0\0", 4);
+	ck_assert_int_eq(dnsmsg_parse_query(p.bytes, p.len, &q), DNSMSG_OK);
+	ck_assert(q.wants_keepalive);
+	ck_assert_uint_eq(q.keepalive, 0);
+	q.keepalive = 100;
+	stored_of_length(100);
+	ck_assert_uint_eq(dnsmsg_answer(p.bytes, p.len, &q, NULL, 512), 100 + 11 + 6);
+	ck_assert_mem_eq(p.bytes + 109, "\0\6\0\13\0\2\0\144", 8);
+	/* It stays where EDE goes. */
+	stored_of_length(512 - 11 - 6 - 8);
+	ck_assert_uint_eq(dnsmsg_answer(p.bytes, p.len, &q, &ede, 512), 512 - 2);
+	ck_assert_mem_eq(p.bytes + 512 - 8 - 8, "\0\14\0\13\0\2\0\144\0\17\0\2\0\3", 14);
+	stored_of_length(512 - 11 - 6);
+	ck_assert_uint_eq(dnsmsg_answer(p.bytes, p.len, &q, &ede, 512), 512);
+	stored_of_length(512 - 11 - 5);
+	ck_assert_msg(dnsmsg_answer(p.bytes, p.len, &q, NULL, 512) < 50, "it counts");
+	packet_parse_query(&q, "a", DNS_TYPE_A, DNSMSG_RD, 1232, 0);
+	ck_assert(!q.wants_keepalive);
+}
+END_TEST
+
+START_TEST(test_truncated)
+{
+	uint8_t buf[DNSMSG_UDP_MIN];
+	struct dnsmsg_query q;
+	size_t len;
+
+	packet_parse_query(&q, "Ab", DNS_TYPE_A, DNSMSG_RD, 1232, 0);
+	len = dnsmsg_truncated(&q, buf, sizeof buf);
+	ck_assert_uint_eq(len, 12 + 8 + 11);
+	ck_assert_mem_eq(buf, "\xab\xcd\x83\x80\0\1\0\0\0\0\0\1\2Ab\0\0\1\0\1", 20);
+}
+END_TEST
+
 SUITE_MAIN("dnsmsg", test_plain_query, test_opt, test_odd_queries, test_signed_query,
 	   test_build_query, test_answer_flags, test_truncation, test_ede, test_error,
-	   test_udp_limit)
+	   test_udp_limit, test_keepalive, test_truncated)

@@ -188,5 +188,25 @@ START_TEST(test_case)
 }
 END_TEST
 
+/* Every octet, at every place of a word and beyond its end. */
+START_TEST(test_lower)
+{
+	for (unsigned place = 0; place < 19; place++) {
+		for (unsigned octet = 0; octet < 256; octet++) {
+			uint8_t name[19];
+			uint8_t wanted[19];
+
+			memset(name, 'M', sizeof name);
+			memset(wanted, 'm', sizeof wanted);
+			name[place] = (uint8_t)octet;
+			wanted[place] =
+				(uint8_t)(octet >= 'A' && octet <= 'Z' ? octet + 32 : octet);
+			dnsname_lower(name, name, sizeof name);
+			ck_assert_mem_eq(name, wanted, sizeof name);
+		}
+	}
+}
+END_TEST
+
 SUITE_MAIN("dnsname", test_text, test_longest_text_fits, test_expand, test_expand_bounds_length,
-	   test_expand_bounds_hops, test_case)
+	   test_expand_bounds_hops, test_case, test_lower)

@@ -83,6 +83,7 @@ START_TEST(test_options)
 	socklen_t len = sizeof value;
 
 	ck_assert_int_eq(egress_apply(&slow, fd, AF_INET), 0);
+	egress_fast_open(&slow, fd);
 	ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &value, &len), 0);
 	ck_assert_int_eq(value, 0);
 	ck_assert_int_eq(getsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &value, &len), 0);
@@ -91,7 +92,27 @@ START_TEST(test_options)
 	fd = socket(AF_INET, SOCK_STREAM, 0);
 	ck_assert_int_eq(egress_apply(&fast, fd, AF_INET), 0);
 	ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &value, &len), 0);
+	ck_assert_int_eq(value, 0);
+	egress_fast_open(&fast, fd);
+	ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &value, &len), 0);
 	ck_assert_int_eq(value, 1);
+	close(fd);
+}
+END_TEST
+
+START_TEST(test_mark)
+{
+	const struct egress marked = { .name = "marked", .fwmark = 0x80000007u };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	uint32_t value = 0;
+	socklen_t len = sizeof value;
+	int r = egress_apply(&marked, fd, AF_INET);
+
+	if (r != -EPERM) { /* no capability here */
+		ck_assert_int_eq(r, 0);
+		ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_MARK, &value, &len), 0);
+		ck_assert_uint_eq(value, 0x80000007u);
+	}
 	close(fd);
 }
 END_TEST
@@ -110,4 +131,4 @@ START_TEST(test_refused)
 }
 END_TEST
 
-SUITE_MAIN("egress", test_families, test_addresses, test_options, test_refused)
+SUITE_MAIN("egress", test_families, test_addresses, test_options, test_mark, test_refused)

@@ -75,7 +75,7 @@ static void tcp_pair(int *ret_ours, int *ret_far)
 	close(listening);
 }
 
-static void set_up_mode(struct fixture *f, enum mode mode)
+static void set_up_with(struct fixture *f, enum mode mode, uint32_t stall_ms)
 {
 	int client;
 	int target;
@@ -89,7 +89,7 @@ static void set_up_mode(struct fixture *f, enum mode mode)
 	f->relay.scratch = f->scratch;
 	f->relay.scratch_bytes = RELAY_BULK_BYTES;
 	f->relay.pipe = &f->pipe;
-	f->relay.stall_ms = 1000;
+	f->relay.stall_ms = stall_ms;
 	tcp_pair(&client, &f->client);
 	tcp_pair(&target, &f->target);
 	ck_assert_int_eq(watch_start(&f->relay.side[RELAY_CLIENT].watch, f->loop, client,
@@ -99,6 +99,11 @@ static void set_up_mode(struct fixture *f, enum mode mode)
 				     RELAY_EVENTS, NULL),
 			 0);
 	relay_start(&f->relay, &ops);
+}
+
+static void set_up_mode(struct fixture *f, enum mode mode)
+{
+	set_up_with(f, mode, 0);
 }
 
 static void set_up(struct fixture *f)
@@ -426,6 +431,22 @@ START_TEST(test_a_descriptor_that_cannot_be_spliced_is_copied)
 }
 END_TEST
 
+START_TEST(test_urgent_data_keeps_its_place)
+{
+	struct fixture f;
+
+	set_up(&f);
+	/* All of it is there at the first read, which stops at the mark. */
+	ck_assert_int_eq(send(f.client, "\377", 1, 0), 1);
+	ck_assert_int_eq(send(f.client, "\362", 1, MSG_OOB), 1);
+	ck_assert_int_eq(send(f.client, "hello", 5, 0), 5);
+	expect(&f, f.target, "\377\362hello");
+	ck_assert_int_eq(send(f.client, "more", 4, 0), 4);
+	expect(&f, f.target, "more");
+	tear_down(&f);
+}
+END_TEST
+
 START_TEST(test_urgent_data_is_no_end)
 {
 	for (int fin = 0; fin < 2; fin++) {
@@ -434,6 +455,7 @@ START_TEST(test_urgent_data_is_no_end)
 		size_t sent = 8 * MIB;
 		size_t got = 8 * MIB;
 		ssize_t n = 0;
+		uint8_t urgent;
 
 		set_up(&f);
 		move_stream(&f, f.target, f.client, 0, got);
@@ -441,7 +463,9 @@ START_TEST(test_urgent_data_is_no_end)
 		while (sent < 8 * MIB + 900000) {
 			sent += send_stream(f.target, sent, 8 * MIB + 900000);
 		}
-		ck_assert_int_eq(send(f.target, "!", 1, MSG_OOB), 1);
+		urgent = (uint8_t)(sent * 31 >> 3);
+		ck_assert_int_eq(send(f.target, &urgent, 1, MSG_OOB), 1);
+		sent++;
 		while (sent < 9 * MIB) {
 			sent += send_stream(f.target, sent, 9 * MIB);
 		}
@@ -494,7 +518,6 @@ START_TEST(test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost)
 		ssize_t n = 0;
 
 		set_up_mode(&f, mode);
-		f.relay.stall_ms = 0;
 		sent = fill_up(&f, f.target, 0);
 		ck_assert_uint_gt(sent, 0);
 		ck_assert_uint_le(f.relay.flow[RELAY_TARGET].held_len, RELAY_BULK_BYTES);
@@ -529,7 +552,6 @@ START_TEST(test_what_a_receiver_refuses_is_held)
 		ssize_t n = 0;
 
 		set_up_mode(&f, mode);
-		f.relay.stall_ms = 0;
 		move_stream(&f, f.target, f.client, 0, got);
 		/* The socket has room, and yet takes little. */
 		ck_assert_int_eq(setsockopt(f.relay.side[RELAY_CLIENT].watch.fd, IPPROTO_TCP,
@@ -594,7 +616,7 @@ START_TEST(test_a_reader_that_never_reads_is_given_up)
 	const uint64_t began_ms = clock_mono_ms();
 	struct fixture f;
 
-	set_up(&f);
+	set_up_with(&f, SPLICING, 1000);
 	fill_up(&f, f.target, 0);
 	while (f.ends == 0 && clock_mono_ms() < began_ms + 20000) {
 		loop_turn(f.loop, 100);
@@ -611,7 +633,8 @@ SUITE_MAIN("relay", test_bytes_go_both_ways_and_are_counted,
 	   test_what_came_before_a_broken_write_is_passed_back, test_early_data_comes_first,
 	   test_bulk_arrives_whole_whichever_way_it_is_moved,
 	   test_a_flow_that_goes_quiet_is_small_again,
-	   test_a_descriptor_that_cannot_be_spliced_is_copied, test_urgent_data_is_no_end,
-	   test_a_turn_is_bounded, test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost,
+	   test_a_descriptor_that_cannot_be_spliced_is_copied, test_urgent_data_keeps_its_place,
+	   test_urgent_data_is_no_end, test_a_turn_is_bounded,
+	   test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost,
 	   test_what_a_receiver_refuses_is_held, test_a_reset_amid_bulk_never_looks_like_an_end,
 	   test_a_reader_that_never_reads_is_given_up)

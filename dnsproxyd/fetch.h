@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Getting an answer from upstream for all who wait for it, on whichever worker (see inflight.h).
+ * The answer, normalized, goes into the cache, a failure into the memory of failures, and both to
+ * those who wait. Once begun a fetch goes on to its end, also when nobody waits any more: what it
+ * brings is good for the next who asks.
+ *
+ * Thread: the worker's.
+ */
+#ifndef DNSPROXYD_FETCH_H
+#define DNSPROXYD_FETCH_H
+
+#include "common/metrics.h"
+
+#include "dnsproxyd/cache.h"
+#include "dnsproxyd/config.h"
+#include "dnsproxyd/failures.h"
+#include "dnsproxyd/forward.h"
+#include "dnsproxyd/inflight.h"
+
+struct fetch;
+
+/* What the fetches of one worker share. Made and kept current by server.c. */
+struct fetcher {
+	struct loop *loop;
+	struct metrics *metrics;
+	const struct config *config;
+	/* shared by all workers */
+	struct cache *cache;
+	struct inflight *inflight;
+	struct failures *failures;
+	struct inflight_port *port; /* this worker's */
+	struct groups *groups;      /* of servers; the cache key says which */
+	unsigned generation;        /* of the groups: goes up when they are others */
+	uint8_t *message; /* room for one message, DNSMSG_MAX bytes, for one call at a time */
+	struct fetch *first;
+	size_t count;
+};
+
+/* In struct inflight_answer: outcome is an enum upstream_outcome; for ANSWER msg is the normalized
+ * message, else rcode is what the client is to be told, and `outcome` why; msg is then the info
+ * code of the server's own EDE, if it sent one. */
+
+enum fetch_step {
+	FETCH_WAITING, /* fn will be called, or inflight_leave() */
+	FETCH_CACHED,  /* an answer has come into the cache just now */
+	FETCH_REFUSED, /* too many fetches, or too many who wait for this one */
+	FETCH_NOBODY,  /* there is no server to ask */
+	FETCH_LOOP,    /* the question is one of our own that came back */
+};
+
+/* How long answers are kept. */
+struct cache_ttls fetch_cache_ttls(const struct cache_params *params);
+
+/* Wait for the answer to a question that is not in the cache; fetch it unless somebody does.
+ * question and key are copied. */
+enum fetch_step fetch_join(struct fetcher *fetcher, const struct dnsmsg_query *question,
+			   const struct cache_key *key, struct inflight_waiter *waiter,
+			   inflight_fn fn);
+
+/* Fetch an answer that nobody waits for. */
+void fetch_refresh(struct fetcher *fetcher, const struct dnsmsg_query *question,
+		   const struct cache_key *key);
+
+/* End all fetches with CANCELLED. */
+void fetch_cancel_all(struct fetcher *fetcher);
+
+#endif

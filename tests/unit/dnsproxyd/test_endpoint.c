@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: ISC */
+#include "common/container.h"
+
+#include "dnsproxyd/endpoint.h"
+
+#include "tests/unit/suite.h"
+
+#include <errno.h>
+
+static const struct {
+	const char *text;
+	int result;
+	enum endpoint_protocol protocol;
+	const char *formatted;
+} cases[] = {
+	{ "9.9.9.9", 0, ENDPOINT_UDP, "9.9.9.9:53" },
+	{ "9.9.9.9:5353", 0, ENDPOINT_UDP, "9.9.9.9:5353" },
+	{ "2620:fe::fe", 0, ENDPOINT_UDP, "[2620:fe::fe]:53" },
+	{ "[2620:fe::fe]:54", 0, ENDPOINT_UDP, "[2620:fe::fe]:54" },
+	{ "fe80::1%lo", 0, ENDPOINT_UDP, "[fe80::1%lo]:53" },
+	{ "tcp://9.9.9.9", 0, ENDPOINT_TCP, "tcp://9.9.9.9:53" },
+	{ "tcp://[fe80::1%lo]:54", 0, ENDPOINT_TCP, "tcp://[fe80::1%lo]:54" },
+	{ "fe80::1%nosuchinterface", -ENODEV, 0, NULL },
+	{ "tls://9.9.9.9", -EPROTONOSUPPORT, 0, NULL },
+	{ "udp://9.9.9.9", -EPROTONOSUPPORT, 0, NULL },
+	{ "dns.example", -EINVAL, 0, NULL },
+	{ "tcp://", -EINVAL, 0, NULL },
+	{ "tcp://dns.example", -EINVAL, 0, NULL },
+	{ "tcp:9.9.9.9", -EINVAL, 0, NULL },
+	{ "TCP://9.9.9.9", -EPROTONOSUPPORT, 0, NULL },
+	{ "9.9.9.9:65536", -EINVAL, 0, NULL },
+	{ "", -EINVAL, 0, NULL },
+};
+
+START_TEST(test_parse_and_format)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[ENDPOINT_TEXT_MAX];
+		struct endpoint endpoint;
+		struct endpoint again;
+
+		ck_assert_msg(endpoint_parse(cases[i].text, &endpoint) == cases[i].result, "%s",
+			      cases[i].text);
+		if (cases[i].result < 0) {
+			continue;
+		}
+		ck_assert_int_eq(endpoint.protocol, cases[i].protocol);
+		ck_assert_int_eq(endpoint_parse(endpoint_format(&endpoint, text), &again), 0);
+		ck_assert(endpoint_equal(&endpoint, &again));
+		if (endpoint.addr.sa.sa_family == AF_INET) {
+			ck_assert_str_eq(text, cases[i].formatted);
+		}
+	}
+}
+END_TEST
+
+START_TEST(test_equal)
+{
+	struct endpoint a;
+	struct endpoint b;
+
+	endpoint_parse("9.9.9.9", &a);
+	endpoint_parse("tcp://9.9.9.9", &b);
+	ck_assert(!endpoint_equal(&a, &b));
+	endpoint_parse("9.9.9.9:53", &b);
+	ck_assert(endpoint_equal(&a, &b));
+	endpoint_parse("9.9.9.9:54", &b);
+	ck_assert(!endpoint_equal(&a, &b));
+}
+END_TEST
+
+SUITE_MAIN("endpoint", test_parse_and_format, test_equal)
