@@ -410,7 +410,7 @@ static struct entry *entry_new(const struct cache_key *key, const struct cache_a
 		return NULL;
 	}
 	entry->hash = (uint32_t)(key->hash >> 32);
-	entry->stored_tick = tick_of(now_ms);
+	entry->stored_tick = tick_of(now_ms) - tick_of(answer->age_ms);
 	entry->ttl_s = clamp(answer->ttl_s, ttls->min_s, max_s) & TTL_BITS;
 	entry->hits = 0;
 	entry->is_claimed = 0;
@@ -627,6 +627,45 @@ bool cache_claim(struct cache *cache, const struct cache_key *key)
 }
 
 /* --- whole --- */
+
+size_t cache_shard_count(const struct cache *cache)
+{
+	return cache->shard_count;
+}
+
+static void visit_entry(const struct entry *entry, uint32_t age_ticks, uint8_t *buf,
+			void (*fn)(void *arg, const struct cache_item *item), void *arg)
+{
+	const struct cache_item item = {
+		.group = entry->group,
+		.dnssec_ok = entry->flags & ENTRY_DO,
+		.checking_disabled = entry->flags & ENTRY_CD,
+		.age_ms = (uint64_t)age_ticks * TICK_MS,
+		.msg = buf,
+		.len = (size_t)DNSMSG_HEADER_LEN + entry->body_len,
+	};
+
+	write_header(buf, entry, true);
+	memcpy(buf + DNSMSG_HEADER_LEN, entry_body(entry), entry->body_len);
+	fn(arg, &item);
+}
+
+void cache_visit(struct cache *cache, size_t index, uint64_t now_ms, uint64_t max_stale_ms,
+		 uint8_t *buf, void (*fn)(void *arg, const struct cache_item *item), void *arg)
+{
+	struct shard *shard = &cache->shards[index];
+
+	pthread_mutex_lock(&shard->mutex);
+	for (const struct entry *entry = shard->oldest; entry; entry = entry->newer) {
+		uint32_t age_ticks = entry_age_ticks(entry, now_ms);
+		uint64_t last_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S + max_stale_ms / TICK_MS;
+
+		if (age_ticks < last_ticks) {
+			visit_entry(entry, age_ticks, buf, fn, arg);
+		}
+	}
+	pthread_mutex_unlock(&shard->mutex);
+}
 
 void cache_flush(struct cache *cache)
 {

@@ -80,6 +80,7 @@ struct cache_answer {
 	size_t ttl_count;
 	uint32_t ttl_s;
 	bool negative;
+	uint64_t age_ms; /* how long ago it came; 0 but for answers that were saved */
 };
 
 /*
@@ -131,6 +132,23 @@ enum cache_outcome cache_get_stale(struct cache *cache, const struct cache_key *
 /* Who is the first to call this for an answer that is in the cache gets true, and sees to it that a
  * newer one replaces it. */
 bool cache_claim(struct cache *cache, const struct cache_key *key);
+
+/* One answer, for saving it: msg as cache_get() would have given it when it came. */
+struct cache_item {
+	uint8_t group;
+	bool dnssec_ok;
+	bool checking_disabled;
+	uint64_t age_ms;
+	const uint8_t *msg;
+	size_t len;
+};
+
+size_t cache_shard_count(const struct cache *cache);
+
+/* Call fn for each answer of one shard, oldest first, that did not expire longer than max_stale_ms
+ * ago, with the shard locked. buf has room for one message, DNSMSG_MAX bytes. */
+void cache_visit(struct cache *cache, size_t shard, uint64_t now_ms, uint64_t max_stale_ms,
+		 uint8_t *buf, void (*fn)(void *arg, const struct cache_item *item), void *arg);
 
 /* Drop everything. */
 void cache_flush(struct cache *cache);

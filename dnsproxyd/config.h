@@ -68,6 +68,9 @@ PARAM_DECLARE(privacy_params, PRIVACY_PARAMS);
 #define CACHE_PARAMS(P, PC)                                                                        \
 	P(SIZE, size_bytes, "size", "32M", 65536, 68719476736, RESTART,                            \
 	  "Memory for answers, all in.")                                                           \
+	P(PATH, file, "file", NULL, 0, 0, RESTART,                                                 \
+	  "Where answers are saved, at the end and from time to time, to be there at the next "    \
+	  "start; none: nowhere.")                                                                 \
 	P(DURATION, min_ttl_ms, "min-ttl", "0", 0, 86400000, RELOAD,                               \
 	  "Answers are kept at least so long; what must not be kept at all (TTL 0) still is not.") \
 	P(DURATION, max_ttl_ms, "max-ttl", "1d", 1000, 604800000, RELOAD,                          \

@@ -61,16 +61,20 @@ static uint32_t seconds(uint64_t ms)
 	return (uint32_t)(ms / 1000);
 }
 
-static void keep(struct fetch *fetch, const struct dnsreply *reply,
-		 const struct dnsreply_body *body)
+struct cache_ttls fetch_cache_ttls(const struct cache_params *params)
 {
-	struct fetcher *f = fetch->fetcher;
-	const struct cache_params *params = f->config->cache;
-	const struct cache_ttls ttls = {
+	return (struct cache_ttls){
 		.min_s = seconds(params->min_ttl_ms),
 		.max_s = seconds(params->max_ttl_ms),
 		.negative_max_s = seconds(params->negative_max_ttl_ms),
 	};
+}
+
+static void keep(struct fetch *fetch, const struct dnsreply *reply,
+		 const struct dnsreply_body *body)
+{
+	struct fetcher *f = fetch->fetcher;
+	const struct cache_ttls ttls = fetch_cache_ttls(f->config->cache);
 	const struct cache_answer answer = {
 		.msg = f->message,
 		.len = body->len,

@@ -49,6 +49,9 @@ enum fetch_step {
 	FETCH_LOOP,    /* the question is one of our own that came back */
 };
 
+/* How long answers are kept. */
+struct cache_ttls fetch_cache_ttls(const struct cache_params *params);
+
 /* Wait for the answer to a question that is not in the cache; fetch it unless somebody does.
  * question and key are copied. */
 enum fetch_step fetch_join(struct fetcher *fetcher, const struct dnsmsg_query *question,

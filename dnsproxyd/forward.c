@@ -127,6 +127,20 @@ static bool has_unasked(const struct forward *f)
 	return group_choose(f->group, f->asked) >= 0;
 }
 
+/* Whether a server that is well was not asked yet: one that is down is no help in a hurry. */
+static bool has_unasked_up(const struct forward *f)
+{
+	int server = group_choose(f->group, f->asked);
+
+	return server >= 0 && health_state(upstream_health(f->group->upstreams[server]),
+					   loop_now_ms(f->group->loop)) == HEALTH_UP;
+}
+
+static bool is_stream(const struct forward *f, unsigned server)
+{
+	return upstream_endpoint(f->group->upstreams[server])->protocol == ENDPOINT_TCP;
+}
+
 /* Another is asked when this server has taken longer than it nearly ever does; the same one again,
  * when there is no other, not before its answer is likely lost. */
 static uint32_t hedge_delay_ms(const struct forward *f, unsigned server)
@@ -134,10 +148,10 @@ static uint32_t hedge_delay_ms(const struct forward *f, unsigned server)
 	uint32_t p95_ms =
 		health_p95_ms(upstream_health(f->group->upstreams[server]), HEDGE_UNKNOWN_MS);
 
-	if (has_unasked(f)) {
+	if (has_unasked_up(f)) {
 		return p95_ms > HEDGE_MIN_MS ? p95_ms : HEDGE_MIN_MS;
 	}
-	if (upstream_endpoint(f->group->upstreams[server])->protocol == ENDPOINT_TCP) {
+	if (is_stream(f, server)) {
 		return UINT32_MAX; /* a stream loses nothing */
 	}
 	return 2 * p95_ms > REPEAT_MIN_MS ? 2 * p95_ms : REPEAT_MIN_MS;
@@ -153,6 +167,17 @@ static void set_hedge(struct forward *f, uint32_t delay_ms, bool retry)
 	}
 }
 
+/* False when nothing was sent. */
+static bool send_hedge(struct forward *f)
+{
+	unsigned first = f->tries[0].server;
+
+	if (has_unasked_up(f)) {
+		return send_next(f);
+	}
+	return !(f->useless & bit(first)) && send_to(f, first, true, false) == 0;
+}
+
 static void on_hedge(struct timer *timer)
 {
 	struct forward *f = container_of(timer, struct forward, hedge);
@@ -161,7 +186,7 @@ static void on_hedge(struct timer *timer)
 		if (!send_next(f) && f->open_count == 0) {
 			finish_without_answer(f);
 		}
-	} else if (f->sends < FORWARD_SENDS_MAX && group_take_hedge(f->group) && send_next(f)) {
+	} else if (f->sends < FORWARD_SENDS_MAX && group_take_hedge(f->group) && send_hedge(f)) {
 		count(f, METRIC_upstream_hedges);
 	}
 }
@@ -180,10 +205,8 @@ static void on_doubtful(void *arg)
  * and the next one works (RFC 7766 section 6.2.4). */
 static bool may_go_on_at_once(const struct forward *f)
 {
-	const struct upstream *first = f->group->upstreams[f->tries[0].server];
-	bool is_stream = upstream_endpoint(first)->protocol == ENDPOINT_TCP;
-
-	return has_unasked(f) || f->sends >= FORWARD_SENDS_MAX || (is_stream && f->sends == 1);
+	return has_unasked(f) || f->sends >= FORWARD_SENDS_MAX ||
+	       (f->sends == 1 && is_stream(f, f->tries[0].server));
 }
 
 /* One try has failed. */

@@ -149,6 +149,7 @@ struct groups *groups_new(struct loop *loop, struct metrics *metrics, const stru
 	int r = groups ? 0 : -ENOMEM;
 
 	if (groups) {
+		groups->max_open = (uint32_t)config->limits->max_outstanding;
 		groups->randomize_case = config->privacy->randomize_case;
 		groups->items = calloc(config->group_count, sizeof *groups->items);
 		r = groups->items ? 0 : -ENOMEM;
@@ -191,6 +192,7 @@ struct group *groups_get(const struct groups *groups, unsigned index)
 bool groups_adopt(struct groups *groups, const struct config *config)
 {
 	if (groups->count != config->group_count ||
+	    groups->max_open != config->limits->max_outstanding ||
 	    groups->randomize_case != config->privacy->randomize_case) {
 		return false;
 	}

@@ -31,6 +31,7 @@ struct group {
 struct groups {
 	struct group *items; /* at least one; the first is for what no [forward] names */
 	size_t count;
+	uint32_t max_open; /* of each server */
 	bool randomize_case;
 };
 

@@ -6,6 +6,7 @@
 #include "common/ports.h"
 
 #include "dnsproxyd/cache.h"
+#include "dnsproxyd/cachestore.h"
 #include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
 #include "dnsproxyd/failures.h"
@@ -27,7 +28,14 @@ struct shared {
 	struct inflight *inflight;
 	struct failures *failures;
 	struct ratelimit *ratelimit;
+	struct cachestore *store; /* NULL: the cache is not saved */
+	uint64_t max_stale_ms;
+	struct helper_job save_job;
+	bool is_saving; /* the first worker's */
 };
+
+/* How often the cache is saved. */
+#define SAVE_MS 600000
 
 /* One worker's part. */
 struct server {
@@ -36,6 +44,8 @@ struct server {
 	struct worker *worker;
 	struct ports ports;
 	struct groups *old_groups;
+	struct shared *shared;
+	struct timer save_timer; /* of the first worker */
 	bool draining;
 	uint8_t message[DNSMSG_MAX];
 };
@@ -128,10 +138,51 @@ static void on_idle(struct query_context *context)
 	}
 }
 
+/* --- saving the cache ------------------------------------------------------------------------ */
+
+static void run_save(struct helper_job *job)
+{
+	struct shared *shared = container_of(job, struct shared, save_job);
+
+	cachestore_save(shared->store, shared->max_stale_ms);
+}
+
+static void on_saved(struct helper_job *job)
+{
+	container_of(job, struct shared, save_job)->is_saving = false;
+}
+
+static void on_save_timer(struct timer *timer);
+
+/* By the first worker, from time to time. 0 or -ENOMEM. */
+static int start_saving(struct server *server)
+{
+	struct loop *loop = server->worker->loop;
+
+	if (server->worker->index != 0 || !server->shared->store) {
+		return 0;
+	}
+	return timer_start(&server->save_timer, loop, loop_now_ms(loop) + SAVE_MS, on_save_timer);
+}
+
+static void on_save_timer(struct timer *timer)
+{
+	struct server *server = container_of(timer, struct server, save_timer);
+	struct shared *shared = server->shared;
+
+	if (!shared->is_saving) {
+		shared->is_saving =
+			helpers_submit(service_helpers(server->service), &shared->save_job,
+				       server->worker->loop, run_save, on_saved) == 0;
+	}
+	(void)start_saving(server);
+}
+
 static void worker_end(struct worker *worker)
 {
 	struct server *server = worker->state;
 
+	timer_stop(&server->save_timer);
 	ports_done(&server->ports);
 	fetch_cancel_all(&server->context.fetcher);
 	client_counts_free(server->context.tcp_clients);
@@ -171,7 +222,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 			const void *config)
 {
 	struct server *server = calloc(1, sizeof *server);
-	const struct shared *shared = state;
+	struct shared *shared = state;
 	int r;
 
 	if (!server) {
@@ -179,6 +230,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	}
 	worker->state = server;
 	server->service = service;
+	server->shared = shared;
 	server->worker = worker;
 	server->context = (struct query_context){
 		.loop = worker->loop,
@@ -193,6 +245,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	r = r < 0 ? r : update_groups(server, config);
 	set_config(server, config);
 	r = r < 0 ? r : update_ports(server);
+	r = r < 0 ? r : start_saving(server);
 	if (r < 0) {
 		worker_end(worker);
 	}
@@ -277,11 +330,29 @@ static void state_free(void *state)
 {
 	struct shared *shared = state;
 
+	if (shared->store) {
+		cachestore_save(shared->store, shared->max_stale_ms);
+		cachestore_free(shared->store);
+	}
 	cache_free(shared->cache);
 	inflight_free(shared->inflight);
 	failures_free(shared->failures);
 	ratelimit_free(shared->ratelimit);
 	free(shared);
+}
+
+/* What the last run has saved, if it is to be saved. */
+static void load_cache(struct shared *shared, const struct config *config)
+{
+	const struct cache_ttls ttls = fetch_cache_ttls(config->cache);
+
+	if (config->cache->file) {
+		shared->max_stale_ms = config->cache->serve_stale_ms;
+		shared->store = cachestore_new(shared->cache, config->cache->file);
+	}
+	if (shared->store) {
+		cachestore_load(shared->store, &ttls);
+	}
 }
 
 /* Returns owned, or NULL with errno. */
@@ -303,6 +374,7 @@ static struct shared *shared_new(const struct config *config)
 		errno = ENOMEM;
 		return NULL;
 	}
+	load_cache(shared, config);
 	return shared;
 }
 

@@ -61,7 +61,7 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	  "any.")                                                                                 \
 	P(COUNT, login_failures, "login-failures", "16", 1, 1000000, RELOAD,                      \
 	  "Wrong passwords that one client may try in a row before it has to wait.")              \
-	P(DURATION, login_failure_interval_ms, "login-failure-interval", "2s", 1, 86400000,       \
+	P(DURATION, login_failure_interval_ms, "login-failure-interval", "1s", 1, 86400000,       \
 	  RELOAD, "How long it then waits for each further one.")                                 \
 	P(DURATION, handshake_timeout_ms, "handshake-timeout", "10s", 100, 600000, RELOAD,        \
 	  "From the connection to the complete request, however many bytes come in between.")     \

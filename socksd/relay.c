@@ -18,11 +18,12 @@ enum {
 	/* The turn of one flow, before others get theirs. */
 	TURN_ROUNDS = 16,
 	TURN_BYTES = 1 << 20,
-	/* With less room than this at the receiver a bulk read is not worth its system calls. */
-	ROOM_MIN_BYTES = 1 << 16,
-	/* A bulk read of less than this was not worth it; after so many in a row the flow is small
-	 * again. */
-	POOR_BYTES = 1 << 14,
+	/* A socket that is writable takes one packet, however little its room: many such packets
+	 * are as long as this. When TCP is short of memory, that is all the room there is. */
+	ROOM_MIN_BYTES = 1 << 15,
+	/* A small read of so much makes a flow bulk, POOR_MAX bulk reads of less in a row make it
+	 * small again. */
+	BULK_BYTES = 1 << 14,
 	POOR_MAX = 4,
 };
 
@@ -201,9 +202,8 @@ static void move_small(struct relay *r, int from)
 {
 	struct relay_flow *flow = &r->flow[from];
 	size_t len = r->scratch_bytes < RELAY_SMALL_BYTES ? r->scratch_bytes : RELAY_SMALL_BYTES;
-	bool full = copy(r, from, len) == len;
 
-	if (full) {
+	if (copy(r, from, len) >= BULK_BYTES) {
 		flow->gear = RELAY_BULK;
 		flow->poor = 0;
 	} else if (flow->gear == RELAY_PROBE) {
@@ -231,12 +231,12 @@ static size_t room_at(struct relay_side *receiver)
 		receiver->writable = false;
 		return 0;
 	}
-	return room;
+	return room > ROOM_MIN_BYTES ? room : ROOM_MIN_BYTES;
 }
 
 static void note_bulk(struct relay_flow *flow, size_t got)
 {
-	flow->poor = got < POOR_BYTES ? flow->poor + 1 : 0;
+	flow->poor = got < BULK_BYTES ? flow->poor + 1 : 0;
 }
 
 /* Whether splice() failed for a reason that lies in itself: not made for such descriptors, or not
@@ -294,7 +294,6 @@ static void send_from_pipe(struct relay *r, int from, size_t len)
 	}
 	/* It had less room than it said. */
 	receiver->writable = error != EAGAIN;
-	flow->gear = RELAY_SMALL;
 	if (hold_from_pipe(flow, r->pipe, len) < 0) {
 		pipe_close(r->pipe);
 		end(r, RELAY_NO_MEMORY);
@@ -333,10 +332,6 @@ static void move_bulk(struct relay *r, int from)
 	size_t len = room_at(&r->side[other(from)]);
 
 	if (len == 0) {
-		return;
-	}
-	if (len < ROOM_MIN_BYTES) {
-		move_small(r, from);
 		return;
 	}
 	len = len < RELAY_BULK_BYTES ? len : RELAY_BULK_BYTES;

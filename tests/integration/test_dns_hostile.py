@@ -3,6 +3,7 @@
 
 import functools
 import re
+import signal
 import socket
 import time
 
@@ -52,6 +53,31 @@ def test_wildcard():
     if harness.have_ipv6():
         expect(source_of_reply(socket.AF_INET6, "::1", port), ("::1", port), "the source of the reply")
     daemon.stop()
+
+
+def test_reload_max_outstanding():
+    """A reload that raises max-outstanding raises it for the upstream servers as well"""
+    port = harness.free_port()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        silent.bind(("127.0.0.1", 0))
+        content = (f"[server]\nworkers = 1\n[listen test]\naddress = 127.0.0.1:{port}\n"
+                   f"[upstream default]\nserver = 127.0.0.1:{silent.getsockname()[1]}\n[limits]\nmax-outstanding = ")
+        path = harness.temporary_file("outstanding.conf", content + "2\n")
+        daemon = harness.Daemon("dnsproxyd", port, config=path)
+        harness.temporary_file("outstanding.conf", content + "100\n")
+        before = len(daemon.log())
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_log("reloaded", before)
+        client.connect(("127.0.0.1", port))
+        client.settimeout(0.5)
+        for number in range(10):
+            client.send(query_bytes(f"n{number}.example"))
+        try:
+            expect(client.recv(4096), None, "a reply while the upstream is silent")
+        except TimeoutError:
+            pass
+    daemon.stop(signal.SIGINT)
 
 
 def test_tcp_dribble():

@@ -4,6 +4,7 @@ answers, remembered failures, prefetching, names and types that never go upstrea
 
 import concurrent.futures
 import functools
+import os
 import re
 import select
 import socket
@@ -276,8 +277,9 @@ def test_serve_stale():
 
 
 def test_outage():
-    """Upstream dead, then back: with the cache warm nobody sees a failure, with it cold SERVFAIL comes within 5 s with EDE,
-    and within a second of its return all is well; never more than three sends a question"""
+    """Upstream dead, then back: no failure with the cache warm, SERVFAIL within 5 s with it cold, all well after a second
+
+    And never more than three sends for a question."""
     flaky = Switch(ttl=1)
     daemon = harness.dnsproxyd(flaky.address, "server.workers=2")
     warm = [f"warm{index}.example" for index in range(10)]
@@ -318,7 +320,7 @@ def test_outage():
 
 
 def test_forward_overrules_special():
-    """A domain of [forward] is asked there though it is special, and localhost is not"""
+    """A domain of [forward] is asked there though it is special"""
     corp = Switch()
     daemon = harness.dnsproxyd(server().address, f"upstream corp.server={corp.address}", "forward corp.upstream=corp",
                                "forward corp.domain=168.192.in-addr.arpa, internal")
@@ -386,6 +388,83 @@ def test_prefetch_off():
         time.sleep(0.3)
     expect(len(source.seen), 1, "the number of queries the upstream saw")
     daemon.stop()
+    source.close()
+
+
+# --- the cache file -------------------------------------------------------------------------------
+
+
+def cache_path(name):
+    """A path in a directory that a daemon which dropped its privileges can write to."""
+    directory = harness.temporary_path(f"cache-{name}")
+    os.mkdir(directory)
+    os.chmod(directory, 0o777)
+    return os.path.join(directory, "cache")
+
+
+def test_cache_file():
+    """Answers outlive a restart, with less TTL, and are saved for their owner only"""
+    source = Switch()
+    path = cache_path("kept")
+    daemon = harness.dnsproxyd(source.address, f"cache.file={path}")
+    for index in range(200):
+        ask(daemon.port, f"kept{index}.example")
+    ask(daemon.port, "nothing.example")
+    daemon.stop()
+    expect(os.stat(path).st_mode & 0o777, 0o600, "the file's mode")
+    expect(os.listdir(os.path.dirname(path)), ["cache"], "the files there")
+    seen = len(source.seen)
+    time.sleep(1.5)
+    daemon = harness.dnsproxyd(source.address, f"cache.file={path}")
+    expect(int(daemon.wait_log(r"cache-loaded .*answers=(\d+)").group(1)), 201, "the answers loaded")
+    for index in range(200):
+        reply = ask(daemon.port, f"KEPT{index}.example")
+        expect(reply.answers[0].rdata, socket.inet_aton(f"192.0.2.{(index + 1) % 250}"), "the address")
+        expect(290 < reply.answers[0].ttl < 300, True, f"that the TTL {reply.answers[0].ttl} has gone down")
+    reply = ask(daemon.port, "nothing.example")
+    expect((reply.rcode, len(reply.authority)), (dns.NXDOMAIN, 1), "RCODE and the length of the authority section")
+    expect(len(source.seen), seen, "the number of queries the upstream saw")
+    daemon.stop()
+    source.close()
+
+
+def test_cache_file_refused():
+    """A damaged file leaves the cache empty, with one log line; what was never a cache file is not written over"""
+    source = Switch()
+    path = cache_path("damaged")
+    daemon = harness.dnsproxyd(source.address, f"cache.file={path}")
+    for index in range(50):
+        ask(daemon.port, f"a{index}.example")
+    daemon.stop()
+    with open(path, "rb") as file:
+        whole = file.read()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 4
+    future = struct.pack(">8sII", b"STILEDNS", 9, 0) + whole[16:]
+    table = (("a flipped bit", bytes(flipped), True), ("a file cut short", whole[:-20], True),
+             ("a missing end", whole[:-16], True), ("another version", future, True),
+             ("a letter", b"Dear diary, today I changed the path.\n" * 9, False))
+    for what, content, is_ours in table:
+        with open(path, "wb") as file:
+            file.write(content)
+        os.chmod(path, 0o666)
+        daemon = harness.dnsproxyd(source.address, f"cache.file={path}")
+        daemon.wait_log("cache-file-refused .*why=")
+        expect(len(re.findall("cache-(?:file|loaded)", daemon.log())), 1, f"the log lines about {what}")
+        seen = len(source.seen)
+        ask(daemon.port, "a1.example")
+        expect(len(source.seen), seen + 1, f"the number of queries the upstream saw with {what}")
+        daemon.stop()
+        with open(path, "rb") as file:
+            expect(file.read() == content, not is_ours, f"that {what} is left alone")
+    with open(path, "wb"):
+        pass
+    daemon = harness.dnsproxyd(source.address, f"cache.file={path}")
+    ask(daemon.port, "a1.example")
+    daemon.stop()
+    expect("cache-file-refused" in daemon.log(), False, "that an empty file is refused")
+    with open(path, "rb") as file:
+        expect(file.read(8), b"STILEDNS", "what an empty file has become")
     source.close()
 
 

@@ -636,6 +636,18 @@ def test_hedge():
         expect(daemon.counters()["upstream_hedges"], 1, "upstream_hedges")
 
 
+def test_hedge_while_the_other_is_down():
+    """A lost datagram is sent to the same server again when the other one is down"""
+    with running(with_rcode(dns.REFUSED), drop, options=[FAILOVER]) as (daemon, first, second):
+        ask(daemon, "a.lost.example")
+        daemon.wait_log(f"upstream-down server={second.address}")
+        first.script = nth(drop, good)
+        reply, took = timed_ask(daemon, "b.lost.example")
+        expect((reply.rcode, addresses(reply)), OK, "what the client sees")
+        expect_between(1, took, 1.9, "the time it took")
+        expect((len(first.of("b.lost.example")), len(second.of("b.lost.example"))), (2, 0), "the messages sent to each")
+
+
 def test_hedges_are_few():
     """When all servers get slow, one question in ten is sent twice"""
     with running(good, good, options=[FAILOVER]) as (daemon, *servers):
@@ -814,6 +826,22 @@ def test_loop():
             expect_between(0, took, 1, "the time it took")
             expect(len(server.seen), 1, "the messages sent")
             expect(daemon.counters()["loops"], 1, "loops")
+
+
+def test_ring():
+    """Two daemons that ask each other send a question round once, not for ever"""
+    ports = [harness.free_port(), harness.free_port()]
+    daemons = [harness.Daemon("dnsproxyd", port, [f"listen test.address=127.0.0.1:{port}",
+                                                  f"upstream default.server=127.0.0.1:{other}"])
+               for port, other in zip(ports, reversed(ports))]
+    reply, took = timed_ask(daemons[0], f"{LETTERS}.ring.example")
+    expect(reply.rcode, dns.SERVFAIL, "the RCODE")
+    expect_between(0, took, 4.9, "the time it took")
+    time.sleep(2)
+    sent = sum(daemon.counters()["upstream_sends"] for daemon in daemons)
+    expect_between(2, sent, 6, "the messages sent by both")
+    for daemon in daemons:
+        daemon.stop()
 
 
 # --- TCP ------------------------------------------------------------------------------------------

@@ -436,6 +436,20 @@ def test_negative_cache():
     expect(asked <= 2 * workers, True, f"that {asked} queries are A and AAAA for each worker")
 
 
+def test_reload_forgets_names():
+    """After a reload with another DNS server, what the old one said is forgotten"""
+    proxy = Proxy("")
+    other = DnsServer(lambda message, _: message.answer_bytes(
+        [a_record(message.name, "127.0.0.2")] if message.type == 1 else [], rcode=0))
+    second = target("127.0.0.2").port
+    expect(proxy.rep("good.example", target().port), OK, "REP by the old server")
+    proxy.head = proxy.head.replace(name_server().address, other.address)
+    expect("reloaded" in proxy.reload(""), True, "that it reloaded")
+    expect(proxy.rep("good.example", second), OK, "REP by the new server")
+    expect("good.example" in other.names(), True, "that the new server was asked")
+    other.close()
+
+
 def test_no_cache():
     """cache = 0 asks each time"""
     proxy = Proxy("", dns="cache = 0\nfamily = ipv4\n")

@@ -215,7 +215,7 @@ END_TEST
 START_TEST(test_origin)
 {
 	struct params *p = load("[server]\n[limits]\n\nmax-sessions = 7\n");
-	const struct section *limits = params_section_object(p, "limits");
+	const struct section *limits;
 	const size_t set = offsetof(struct limits_params, max_sessions);
 	const size_t unset = offsetof(struct limits_params, idle_timeout_ms);
 	struct ini_error err;
@@ -223,6 +223,7 @@ START_TEST(test_origin)
 
 	ck_assert_int_eq(params_override(p, "server.user=x", &err), 0);
 	ck_assert_int_eq(params_finish(p, &err), 0);
+	limits = params_section_object(p, "limits");
 	ck_assert(params_is_set(limits, set));
 	ck_assert(!params_is_set(limits, unset)); /* a default is not set */
 	at = params_origin(limits, set);

@@ -75,7 +75,7 @@ static void tcp_pair(int *ret_ours, int *ret_far)
 	close(listening);
 }
 
-static void set_up_mode(struct fixture *f, enum mode mode)
+static void set_up_with(struct fixture *f, enum mode mode, uint32_t stall_ms)
 {
 	int client;
 	int target;
@@ -89,7 +89,7 @@ static void set_up_mode(struct fixture *f, enum mode mode)
 	f->relay.scratch = f->scratch;
 	f->relay.scratch_bytes = RELAY_BULK_BYTES;
 	f->relay.pipe = &f->pipe;
-	f->relay.stall_ms = 1000;
+	f->relay.stall_ms = stall_ms;
 	tcp_pair(&client, &f->client);
 	tcp_pair(&target, &f->target);
 	ck_assert_int_eq(watch_start(&f->relay.side[RELAY_CLIENT].watch, f->loop, client,
@@ -99,6 +99,11 @@ static void set_up_mode(struct fixture *f, enum mode mode)
 				     RELAY_EVENTS, NULL),
 			 0);
 	relay_start(&f->relay, &ops);
+}
+
+static void set_up_mode(struct fixture *f, enum mode mode)
+{
+	set_up_with(f, mode, 0);
 }
 
 static void set_up(struct fixture *f)
@@ -513,7 +518,6 @@ START_TEST(test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost)
 		ssize_t n = 0;
 
 		set_up_mode(&f, mode);
-		f.relay.stall_ms = 0;
 		sent = fill_up(&f, f.target, 0);
 		ck_assert_uint_gt(sent, 0);
 		ck_assert_uint_le(f.relay.flow[RELAY_TARGET].held_len, RELAY_BULK_BYTES);
@@ -548,7 +552,6 @@ START_TEST(test_what_a_receiver_refuses_is_held)
 		ssize_t n = 0;
 
 		set_up_mode(&f, mode);
-		f.relay.stall_ms = 0;
 		move_stream(&f, f.target, f.client, 0, got);
 		/* The socket has room, and yet takes little. */
 		ck_assert_int_eq(setsockopt(f.relay.side[RELAY_CLIENT].watch.fd, IPPROTO_TCP,
@@ -613,7 +616,7 @@ START_TEST(test_a_reader_that_never_reads_is_given_up)
 	const uint64_t began_ms = clock_mono_ms();
 	struct fixture f;
 
-	set_up(&f);
+	set_up_with(&f, SPLICING, 1000);
 	fill_up(&f, f.target, 0);
 	while (f.ends == 0 && clock_mono_ms() < began_ms + 20000) {
 		loop_turn(f.loop, 100);
