@@ -21,8 +21,8 @@ struct cachestore *cachestore_new(struct cache *cache, const char *path);
 /* NULL is fine. */
 void cachestore_free(struct cachestore *store);
 
-/* Fill the cache. A file that is not there, or empty, is no error. One that was never a cache is left alone
- * from now on: saving does nothing. */
+/* Fill the cache. A file that is not there, or empty, is no error. One that was never a cache is
+ * left alone from now on: saving does nothing. */
 void cachestore_load(struct cachestore *store, const struct cache_ttls *ttls);
 
 /* Save what has not expired longer than max_stale_ms ago. */
