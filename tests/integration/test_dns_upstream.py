@@ -828,6 +828,22 @@ def test_loop():
             expect(daemon.counters()["loops"], 1, "loops")
 
 
+def test_ring():
+    """Two daemons that ask each other send a question round once, not for ever"""
+    ports = [harness.free_port(), harness.free_port()]
+    daemons = [harness.Daemon("dnsproxyd", port, [f"listen test.address=127.0.0.1:{port}",
+                                                  f"upstream default.server=127.0.0.1:{other}"])
+               for port, other in zip(ports, reversed(ports))]
+    reply, took = timed_ask(daemons[0], f"{LETTERS}.ring.example")
+    expect(reply.rcode, dns.SERVFAIL, "the RCODE")
+    expect_between(0, took, 4.9, "the time it took")
+    time.sleep(2)
+    sent = sum(daemon.counters()["upstream_sends"] for daemon in daemons)
+    expect_between(2, sent, 6, "the messages sent by both")
+    for daemon in daemons:
+        daemon.stop()
+
+
 # --- TCP ------------------------------------------------------------------------------------------
 
 

@@ -182,64 +182,81 @@ def test_timing():
 # --- a flood --------------------------------------------------------------------------------------
 
 
-def measure_others(proxy, seconds):
-    """What others feel: times of right logins, and the answer times of a session that runs."""
-    logins, echoes = [], []
-    with open_from("127.0.0.3", proxy) as session:
-        session.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        session.sendall(RIGHT + socks.request_bytes("127.0.0.1", echo_target().port))
-        expect(socks.receive(session, 2), b"\x01\x00", "version and status")
-        expect(socks.receive_reply(session)[0], 0, "REP")
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            began = time.monotonic()
-            status, _seconds = log_in("127.0.0.4", proxy, RIGHT)
-            logins.append(time.monotonic() - began)
-            expect(status, 0, "status")
-            for _ in range(5):
+def echo_seconds(sock):
+    began = time.monotonic()
+    sock.sendall(b"ping")
+    socks.receive(sock, 4)
+    return time.monotonic() - began
+
+
+def percentile_99(values):
+    return sorted(values)[len(values) * 99 // 100]
+
+
+class Felt:
+    """What others than the flood feel: times of right logins, answer times of a session that runs, and, to know what the
+    machine adds, those of a session through another socksd, which nobody floods."""
+
+    def __init__(self, proxy, other, seconds):
+        self.logins, self.echoes, self.others = [], [], []
+        with open_from("127.0.0.3", proxy) as session, \
+                socks.connect(other.port, "127.0.0.1", echo_target().port) as calm:
+            for sock in (session, calm):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            session.sendall(RIGHT + socks.request_bytes("127.0.0.1", echo_target().port))
+            expect(socks.receive(session, 2), b"\x01\x00", "version and status")
+            expect(socks.receive_reply(session)[0], 0, "REP")
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
                 began = time.monotonic()
-                session.sendall(b"ping")
-                socks.receive(session, 4)
-                echoes.append(time.monotonic() - began)
-                time.sleep(0.001)
-    return sorted(logins), sorted(echoes)
+                expect(log_in("127.0.0.4", proxy, RIGHT)[0], 0, "status")
+                self.logins.append(time.monotonic() - began)
+                for _ in range(5):
+                    self.echoes.append(echo_seconds(session))
+                    self.others.append(echo_seconds(calm))
+                    time.sleep(0.001)
 
+    def is_busy(self):
+        """Whether the machine has so much else to do that even echoes through the other take long."""
+        return max(self.others) > 0.010
 
-def say_felt(when, logins, echoes):
-    stalls = sum(1 for seconds in echoes if seconds > 0.010)
-    print(f"# {when}: {len(logins)} logins, p99 {logins[len(logins) * 99 // 100] * 1000:.1f} ms; {len(echoes)} echoes, "
-          f"p99 {echoes[len(echoes) * 99 // 100] * 1000:.1f} ms, longest {echoes[-1] * 1000:.1f} ms, {stalls} over 10 ms")
+    def __str__(self):
+        return (f"{len(self.logins)} right logins, p99 {percentile_99(self.logins) * 1000:.1f} ms; echoes p99 "
+                f"{percentile_99(self.echoes) * 1000:.1f} ms, longest {max(self.echoes) * 1000:.1f} ms (through "
+                f"another: {percentile_99(self.others) * 1000:.1f} and {max(self.others) * 1000:.1f})")
 
 
 def test_flood():
     """1,000 wrong logins a second from one address leave the logins and sessions of others alone"""
     harness.needs_plain_build()
-    proxy = password_proxy()
-    idle_logins, idle_echoes = measure_others(proxy, 3)
-    say_felt("without a flood", idle_logins, idle_echoes)
-    busy = idle_echoes[len(idle_echoes) * 99 // 100] > 0.002
+    proxy, other = password_proxy(), harness.socksd()
+    print(f"# without a flood: {Felt(proxy, other, 2)}")
+    felt_it = 0
     for _attempt in range(3):
+        before = proxy.cpu_seconds()
         flood = subprocess.Popen([sys.executable, "-c", FLOOD, str(proxy.port), source_address(random.randrange(60000)),
                                   "1000", "6"], stdout=subprocess.PIPE)
         time.sleep(0.2)
-        logins, echoes = measure_others(proxy, 5)
+        felt = Felt(proxy, other, 5)
         refused = int(flood.communicate()[0])
-        p99 = logins[len(logins) * 99 // 100]
-        say_felt(f"while {refused} wrong logins were refused", logins, echoes)
+        print(f"# while {refused} wrong logins were refused, for {proxy.cpu_seconds() - before:.2f} s of CPU: {felt}")
         expect(refused >= 4500, True, f"that {refused} is a flood")
-        # On a machine that has other things to do, echoes stall without any flood.
-        if busy or (p99 < 0.050 and echoes[-1] < 0.010):
+        if percentile_99(felt.logins) < 0.050 and max(felt.echoes) < 0.010:
             break
+        felt_it += not felt.is_busy()
     else:
-        raise AssertionError("others feel the flood, three times")
+        # Decided below: first what does not depend on the time.
+        felt = None
     counters = proxy.counters()
     print(f"# {counters['auth_hashes']} hashes, {counters['auth_throttled']} throttled")
-    expect(counters["auth_hashes"] < 100, True, f"that {counters['auth_hashes']} hashes are few")
+    expect(counters["auth_hashes"] < 120, True, f"that {counters['auth_hashes']} hashes are few")
     lines = proxy.log().count("auth-failed")
-    expect(20 <= lines <= 100, True, f"that {lines} lines are enough and not too many")
+    expect(20 <= lines <= 200, True, f"that {lines} lines are enough and not too many")
     proxy.stop()
-    if busy:
+    other.stop()
+    if not felt and felt_it < 2:
         raise harness.Skip("the machine is too busy to see stalls; the counters were right")
+    expect(bool(felt), True, "that others do not feel the flood")
 
 
 # --- reload ---------------------------------------------------------------------------------------

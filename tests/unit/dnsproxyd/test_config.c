@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: ISC */
+#include "dnsproxyd/config.h"
+
+#include "tests/unit/suite.h"
+
+#include <string.h>
+
+#define A "[listen a]\naddress = 127.0.0.1:5353\n"
+#define U "[upstream default]\nserver = 192.0.2.1\n"
+
+/* The configuration that the text makes, or NULL with *reterr. */
+static struct config *make(const char *text, struct params **ret_params, struct ini_error *reterr)
+{
+	*ret_params = params_new(&config_schema);
+	ck_assert_ptr_nonnull(*ret_params);
+	if (params_read_bytes(*ret_params, "test.conf", text, strlen(text), reterr) < 0 ||
+	    params_finish(*ret_params, reterr) < 0) {
+		return NULL;
+	}
+	return config_new(*ret_params, reterr);
+}
+
+START_TEST(test_faults)
+{
+	static const struct {
+		const char *text;
+		const char *error; /* beginning; NULL: none */
+	} table[] = {
+		{ "", NULL },
+		{ A U, NULL },
+		{ A "[listen b]\naddress = 127.0.0.1:5353\n",
+		  "test.conf:4: address 127.0.0.1:5353 " },
+		{ "[listen a]\nclients = any\n", "test.conf:" },
+		{ A "[upstream default]\nserver = 127.0.0.1:5353\n", "test.conf:4: server " },
+		{ A "[upstream default]\nserver = 127.0.0.1:5354\n", NULL },
+		{ "[listen a]\naddress = 0.0.0.0:5353\n[upstream default]\nserver = "
+		  "127.0.0.9:5353\n",
+		  "test.conf:4: server " },
+		{ "[listen a]\naddress = 0.0.0.0:5353\n[upstream default]\nserver = "
+		  "192.0.2.9:5353\n",
+		  NULL },
+		{ A "[upstream default]\nserver = quic://192.0.2.1\n", "test.conf:4: " },
+		{ A "[upstream corp]\ntimeout = 1s\n",
+		  "test.conf:3: [upstream corp] has no server" },
+		{ A U "[forward f]\ndomain = corp.example\n",
+		  "test.conf:5: [forward f] does not " },
+		{ A U "[forward f]\ndomain = corp.example\nupstream = corp\n",
+		  "test.conf:7: there is" },
+		{ A U "[forward f]\nupstream = default\n",
+		  "test.conf:5: [forward f] has no domain" },
+		{ A U "[forward f]\ndomain = a..b\nupstream = default\n", "test.conf:6: " },
+		{ A "[cache]\nmin-ttl = 2m\nmax-ttl = 1m\n", "test.conf:4: min-ttl is longer " },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		struct ini_error error = { "" };
+		struct params *params;
+		struct config *config = make(table[i].text, &params, &error);
+
+		ck_assert_msg((config == NULL) == (table[i].error != NULL), "%s: %s", table[i].text,
+			      error.text);
+		ck_assert_msg(
+			config || strncmp(error.text, table[i].error, strlen(table[i].error)) == 0,
+			"%s: %s", table[i].text, error.text);
+		config_free(config);
+		params_free(params);
+	}
+}
+END_TEST
+
+START_TEST(test_the_longest_suffix_chooses_the_group)
+{
+	static const char text[] = A U "[upstream one]\nserver = 192.0.2.2\n"
+				       "[upstream two]\nserver = tcp://192.0.2.3\n"
+				       "[forward a]\ndomain = example\nupstream = one\n"
+				       "[forward b]\ndomain = .corp.example\nupstream = two\n";
+	static const struct {
+		const char *name; /* on the wire */
+		const char *group;
+	} table[] = {
+		{ "\3www\3org", "default" },
+		{ "\3www\7example", "one" },
+		{ "\7EXAMPLE", "one" },
+		{ "\4corp\7example", "two" },
+		{ "\1a\4Corp\7example", "two" },
+		{ "\5xcorp\7example", "one" },
+		{ "", "default" },
+	};
+	struct ini_error error;
+	struct params *params;
+	struct config *config = make(text, &params, &error);
+
+	ck_assert_msg(config, "%s", error.text);
+	ck_assert_uint_eq(config->group_count, 3);
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		unsigned group = config_find_group(config, (const uint8_t *)table[i].name,
+						   strlen(table[i].name) + 1);
+
+		ck_assert_str_eq(config->groups[group].name, table[i].group);
+	}
+	config_free(config);
+	params_free(params);
+}
+END_TEST
+
+SUITE_MAIN("config", test_faults, test_the_longest_suffix_chooses_the_group)
