@@ -11,6 +11,7 @@
 
 #include "build_config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -608,6 +609,7 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 	struct ini_error error;
 	int exit_code = EXIT_OK;
 
+	assert(ops->metric_count <= METRICS_MAX);
 	log_init();
 	s.options = options_parse(&program, argc, argv);
 	if (s.options.action == OPTIONS_EXIT || s.options.action == OPTIONS_USAGE) {

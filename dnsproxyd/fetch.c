@@ -267,13 +267,30 @@ void fetch_refresh(struct fetcher *f, const struct dnsmsg_query *query, const st
 	}
 }
 
+static void cancel(struct fetch *fetch)
+{
+	forward_cancel(&fetch->forward);
+	end_fetch(fetch, inflight_answer_new(UPSTREAM_CANCELLED, DNS_RCODE_SERVFAIL, NULL, 0));
+}
+
 void fetch_cancel_all(struct fetcher *f)
 {
 	while (f->first) {
-		struct fetch *fetch = f->first;
+		cancel(f->first);
+	}
+}
 
-		forward_cancel(&fetch->forward);
-		end_fetch(fetch,
-			  inflight_answer_new(UPSTREAM_CANCELLED, DNS_RCODE_SERVFAIL, NULL, 0));
+void fetch_cancel_old(struct fetcher *f)
+{
+	struct fetch *fetch = f->first;
+
+	while (fetch) {
+		/* Those that begin meanwhile are put before it. */
+		struct fetch *next = fetch->next;
+
+		if (fetch->generation != f->generation) {
+			cancel(fetch);
+		}
+		fetch = next;
 	}
 }

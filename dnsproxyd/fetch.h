@@ -65,4 +65,8 @@ void fetch_refresh(struct fetcher *fetcher, const struct dnsmsg_query *question,
 /* End all fetches with CANCELLED. */
 void fetch_cancel_all(struct fetcher *fetcher);
 
+/* The same, but only those of groups that are not the present ones: before such groups are freed.
+ * One that waits to try again has no exchange open that would tell it. */
+void fetch_cancel_old(struct fetcher *fetcher);
+
 #endif

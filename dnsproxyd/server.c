@@ -103,8 +103,11 @@ static int update_ports(struct server *server)
  * in quick succession end these. */
 static void drop_old_groups(struct server *server)
 {
-	groups_free(server->old_groups);
-	server->old_groups = NULL;
+	if (server->old_groups) {
+		fetch_cancel_old(&server->context.fetcher);
+		groups_free(server->old_groups);
+		server->old_groups = NULL;
+	}
 }
 
 /* Ask the servers of this configuration from now on. */

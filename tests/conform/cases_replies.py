@@ -107,7 +107,8 @@ failure("best-refused-no-network", BEST, "REP 05: one address refuses, one has n
         REFUSED, level="should")
 failure("best-no-host-no-network", BEST, "REP 04: one address is unreachable, one has no route",
         lambda t: request_bytes(t.name(address_without_route(errno.ENETUNREACH),
-                                       address_without_route(errno.EHOSTUNREACH)), 80), HOST_UNREACHABLE, level="should")
+                                       address_without_route(errno.EHOSTUNREACH)), 80),
+        HOST_UNREACHABLE, level="should")
 
 
 @case("replies/refused-quickly", "robustness", "a refusal by the target is passed on within 1 s", "should")

@@ -143,8 +143,8 @@ def half_close_kept_by_bytes(t, timeout):
 
 
 def _late_reader_sees(conn):
-    """Read up to the end: "FIN" or "RST". A kernel that gives up a peer with a closed window does so without a word; the
-    peer learns of it when it says something."""
+    """Read up to the end: "FIN" or "RST". A kernel that gives up a peer with a closed window does so without a word;
+    the peer learns of it when it says something."""
     conn.sock.settimeout(1)
     try:
         while conn.sock.recv(1 << 18):

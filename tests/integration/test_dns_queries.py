@@ -9,6 +9,7 @@ import re
 import select
 import socket
 import struct
+import subprocess
 import threading
 import time
 
@@ -781,6 +782,25 @@ def test_query_log():
     ask(daemon.port, "quiet.example")
     daemon.stop()
     expect("quiet" in daemon.log(), False, "that the name is in the log without query-log")
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def test_ranges():
+    """Values out of range are refused, with the key's name; those at the ends are not"""
+    table = (("cache.failure-ttl", "999ms", "1s"), ("cache.failure-ttl", "301s", "5m"), ("cache.serve-stale", "8d", "7d"),
+             ("cache.prefetch", "51%", "50%"), ("cache.file", "relative", "/tmp/cache"),
+             ("limits.max-waiting-per-question", "0", "1"), ("limits.max-tcp-per-client", "0", "1"),
+             ("limits.rate-limit", "1000001", "1000000"), ("limits.rate-limit-burst", "0", "1"),
+             ("limits.rate-limit-exempt", "10.0.0.1/8", "10.0.0.0/8"), ("server.local-zones", "maybe", "off"),
+             ("log.query-log", "2", "on"), ("log.clients", "some", "network"), ("log.names", "some", "none"))
+    program = harness.program_path("dnsproxyd")
+    for key, bad, good in table:
+        process = harness.start([program, "-t", "-o", f"{key}={bad}"], stderr=subprocess.PIPE)
+        complaint = process.communicate(timeout=20)[1].decode()
+        expect((process.returncode, key.split(".")[1] in complaint), (2, True), f"status, and {complaint} for {key}={bad}")
+        harness.output_of(program, "-t", "-o", f"{key}={good}")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@
 import functools
 import os
 import signal
+import socket
+import time
 
 import harness
 import socks_client as socks
+from dns_message import SERVFAIL, Message, query_bytes
 from harness import expect
 
 
@@ -59,6 +62,27 @@ def test_auth_change():
             arguments = (password, none, socks.GREETING_PASSWORD, b"\x05\x02")
         yield f"a reload from {name} ends sessions that agreed on a method", functools.partial(
             check_auth_change, port, *arguments)
+
+
+def test_other_upstreams():
+    """Reloads with other upstream servers while queries wait to try again: each query gets a reply"""
+    port = harness.free_port()
+    content = "[server]\nworkers = 1\n[listen test]\naddress = 127.0.0.1:{}\n[upstream default]\nserver = 127.0.0.1:{}\n"
+    path = harness.temporary_file("upstreams.conf", content.format(port, 1))
+    daemon = harness.Daemon("dnsproxyd", port, config=path)
+    count = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.1", port))
+        client.settimeout(10)
+        for number in range(30):
+            for _ in range(5):
+                client.send(query_bytes(f"n{count}.example"))
+                count += 1
+            reload(daemon, path, content.format(port, 1 + number % 3))
+            time.sleep(0.05)
+        for _ in range(count):
+            expect(Message(client.recv(4096)).rcode, SERVFAIL, "the RCODE")
+    daemon.stop()
 
 
 def test_reload_at_the_end():
