@@ -5,7 +5,8 @@
 
 if command -v shellcheck >/dev/null; then
 	check_result 'shell scripts are clean' "$(
-		find dev .ci tests \( -name '*.sh' -o -name dev -o -path .ci/run \) \
+		find dev .ci tests packaging \( -name '*.sh' -o -name dev -o -path .ci/run -o \
+			-path 'packaging/debian/*.post*' -o -path packaging/debian/tests/socksd -o -path packaging/debian/tests/dnsproxyd \) \
 			-exec shellcheck -x -P SCRIPTDIR -f gcc {} + 2>/dev/null
 	)"
 else
