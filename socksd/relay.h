@@ -5,10 +5,10 @@
  * section 3.6), a reset is passed on as a reset, so that a cut transfer never looks complete.
  *
  * Each direction, a flow, has a gear. Small reads go through a scratch buffer that all relays of a
- * worker share. A flow that fills it is bulk: it is spliced through the worker's pipe, or, when
- * there is none, copied in larger pieces. Before a bulk read the receiver's socket is asked for its
- * room and no more is read than that, so bytes wait in sockets. What a receiver refuses all the
- * same, from the buffer or from the pipe, is held in memory of the relay; so the pipe is empty
+ * worker share. A flow whose reads are long is bulk: it is spliced through the worker's pipe, or,
+ * when there is none, copied in larger pieces. Before a bulk read the receiver's socket is asked
+ * for its room and no more is read than that, so bytes wait in sockets. What a receiver refuses all
+ * the same, from the buffer or from the pipe, is held in memory of the relay; so the pipe is empty
  * after every move, and a session in which nothing moves owns two descriptors and nothing else.
  *
  * Urgent data stays in its place in the stream (RFC 6093 section 4), without its mark. Reads stop
@@ -48,7 +48,7 @@ enum relay_outcome {
 #define RELAY_EVENTS (LOOP_READ | LOOP_URGENT | LOOP_WRITE | LOOP_RDHUP | LOOP_EDGE)
 
 enum {
-	RELAY_SMALL_BYTES = 1 << 16, /* the most a small read takes; what fills it is bulk */
+	RELAY_SMALL_BYTES = 1 << 16, /* the most a small read takes */
 	RELAY_BULK_BYTES = 1 << 20,  /* the most a bulk read takes */
 };
 
@@ -60,7 +60,7 @@ struct relay_side {
 		       urgent data behind it */
 };
 
-/* SMALL -> BULK when a read fills the buffer; BULK -> PROBE when a splice gave little, for a small
+/* SMALL -> BULK when a read is long; BULK -> PROBE when a splice gave little, for a small
  * read to find out why; PROBE -> BULK, or SMALL when that was the case several times in a row. */
 enum relay_gear {
 	RELAY_SMALL,

@@ -221,7 +221,9 @@ def test_ports_and_ids():
     for reply in replies:
         expect(reply.name, f"slow{reply.ident}.ports.example", "the name of the answer")
     seen = seen_of(plain_server(), ".ports.example")
-    expect(len(seen), 200, "the number of queries the upstream saw")
+    expect(len({item.message.name for item in seen}), 200, "the number of questions the upstream saw")
+    # What a busy machine answers late is asked again, or of the server once more ahead of time.
+    expect(len(seen) < 300, True, f"that {len(seen)} queries are not many more")
     ports = {item.port for item in seen}
     idents = [item.message.ident for item in seen]
     expect(len(ports) > 150, True, f"that {len(ports)} ports are more than 150")

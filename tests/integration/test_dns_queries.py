@@ -804,4 +804,4 @@ def test_ranges():
 
 
 if __name__ == "__main__":
-    harness.run(globals())
+    harness.run(globals(), tries=2)

@@ -953,4 +953,4 @@ def test_queue_bound():
 
 
 if __name__ == "__main__":
-    harness.run(globals())
+    harness.run(globals(), tries=2)

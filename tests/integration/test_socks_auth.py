@@ -396,4 +396,4 @@ def test_fail2ban():
 
 
 if __name__ == "__main__":
-    harness.run(globals())
+    harness.run(globals(), tries=2)

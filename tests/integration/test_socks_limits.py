@@ -180,4 +180,4 @@ def test_few_descriptors_names():
 
 
 if __name__ == "__main__":
-    harness.run(globals())
+    harness.run(globals(), tries=2)

@@ -310,4 +310,4 @@ def test_half_close_timeout():
 
 
 if __name__ == "__main__":
-    harness.run(globals())
+    harness.run(globals(), tries=2)

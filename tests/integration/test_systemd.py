@@ -202,4 +202,4 @@ def test_dnsproxyd_takes_passed_sockets():
 
 
 if __name__ == "__main__":
-    harness.run(globals())
+    harness.run(globals(), tries=2)
