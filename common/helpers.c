@@ -101,7 +101,7 @@ struct helpers *helpers_new(unsigned threads, size_t queue_max)
 	return h;
 }
 
-void helpers_free(struct helpers *h)
+void helpers_stop(struct helpers *h)
 {
 	if (!h) {
 		return;
@@ -113,6 +113,7 @@ void helpers_free(struct helpers *h)
 	for (unsigned i = 0; i < h->thread_count; i++) {
 		pthread_join(h->threads[i], NULL);
 	}
+	h->thread_count = 0;
 	while (h->first) {
 		struct helper_job *job = h->first;
 
@@ -120,6 +121,14 @@ void helpers_free(struct helpers *h)
 		job->cancelled = true;
 		loop_post(job->loop, &job->post, on_done);
 	}
+}
+
+void helpers_free(struct helpers *h)
+{
+	if (!h) {
+		return;
+	}
+	helpers_stop(h);
 	pthread_cond_destroy(&h->wanted);
 	pthread_mutex_destroy(&h->lock);
 	free(h);

@@ -33,8 +33,13 @@ struct helper_job {
  * set. */
 struct helpers *helpers_new(unsigned threads, size_t queue_max);
 
-/* Finish the jobs that run, cancel those that wait, join. The loops that submitted jobs must still
- * turn afterwards, so that each done() is called. NULL is fine. */
+/* Finish the jobs that run, cancel those that wait, join. From now on helpers_submit() refuses. The
+ * loops that submitted jobs must still turn afterwards, so that each done() is called. NULL is
+ * fine, and so is a second time. */
+void helpers_stop(struct helpers *helpers);
+
+/* Stop if that has not been done, and free. Whoever submits from a done() needs the pool until the
+ * loops have stopped. NULL is fine. */
 void helpers_free(struct helpers *helpers);
 
 /* Any thread. 0, or -EAGAIN when the queue is full (nothing is called then). */

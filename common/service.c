@@ -498,10 +498,11 @@ static void stop_all(struct service *s)
 	}
 	/* Before the loops stop: what the helpers leave behind is handed back to its owners there.
 	 */
-	helpers_free(s->helpers);
+	helpers_stop(s->helpers);
 	for (unsigned i = 0; i < s->worker_count; i++) {
 		worker_stop(s->workers[i]);
 	}
+	helpers_free(s->helpers);
 	if (s->state) {
 		s->ops->state_free(s->state);
 	}

@@ -314,10 +314,10 @@ static void run_waiting(struct auth *auth, uint64_t now_ms)
 		r = helpers_submit(flight->worker.helpers, &flight->job, flight->worker.loop,
 				   on_run, on_hashed);
 		if (r < 0) {
+			/* The pool is full, or ends: nobody is left waiting for it. */
 			list_remove(&auth->running, flight);
 			flight_tell_all(flight, AUTH_OVERLOAD);
 			flight_free(flight);
-			return;
 		}
 	}
 }

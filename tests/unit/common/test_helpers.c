@@ -97,9 +97,12 @@ START_TEST(test_full_queue_refuses_and_the_end_cancels)
 	for (int i = 0; i < 10; i++) {
 		sem_post(&gate);
 	}
-	helpers_free(h);
+	helpers_stop(h);
+	ck_assert_msg(helpers_submit(h, &jobs[0].job, loop, counted_run, counted_done) == -EAGAIN,
+		      "a pool that ended takes nothing");
 	loop_turn(loop, 0);
 	ck_assert_int_eq(done + cancelled, accepted);
+	helpers_free(h);
 	loop_free(loop);
 	sem_destroy(&gate);
 }

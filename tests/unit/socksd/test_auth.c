@@ -70,11 +70,13 @@ static void setup(void)
 
 static void teardown(void)
 {
-	helpers_free(helpers);
+	/* As service.c does it. */
+	helpers_stop(helpers);
 	for (size_t i = 0; i < ARRAY_SIZE(workers); i++) {
 		loop_turn(workers[i].loop, 0);
 		loop_turn(workers[i].loop, 0);
 	}
+	helpers_free(helpers);
 	auth_free(auth);
 	for (size_t i = 0; i < ARRAY_SIZE(workers); i++) {
 		loop_free(workers[i].loop);
