@@ -209,8 +209,8 @@ class Daemon:
         self.port = port
         self.log_path = temporary_path(f"{program}-{port}-{len(Daemon._all)}.log")
         command = [*wrapper, program_path(program)]
-        if config:
-            command += ["-c", config]
+        # Never the configuration of this machine.
+        command += ["-c", config or temporary_file("empty.conf")]
         if SANITIZED and IS_ROOT:
             # At exit LeakSanitizer looks at its own process with ptrace, which a process that changed its user cannot.
             options = ["server.user=root", *options]
