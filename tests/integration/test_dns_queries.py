@@ -370,8 +370,10 @@ def test_prefetch():
     ask(daemon.port, "lonely.example")
     expect(len(source.seen), 2, "the number of queries the upstream saw")
     time.sleep(2.6)
-    for name in ("popular.example", "popular.example", "lonely.example"):
+    for name in ("lonely.example", "popular.example"):
         expect(ask(daemon.port, name).answers[0].ttl in (1, 2), True, f"that {name} is answered from the cache")
+    # Asked again it starts no second fetch, whether the first has ended by now or not.
+    ask(daemon.port, "popular.example")
     harness.wait_until(lambda: len(source.seen) == 3, what="prefetch")
     expect(source.names()[-1], "popular.example", "the name that was fetched")
     harness.wait_until(lambda: ask(daemon.port, "popular.example").answers[0].ttl > 2, 2, "the new answer")
