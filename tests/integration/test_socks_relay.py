@@ -12,6 +12,7 @@ import time
 import harness
 import socks_client as socks
 from harness import expect
+from flows_cost import bulk_flows
 from peers import TcpTarget, blob, blob_digest, echo, reset_on_close
 
 MIB = 1 << 20
@@ -197,6 +198,34 @@ def test_bulk_starves_nobody():
     target.close()
     print(f"# the slowest round of {SESSIONS} answers took {slowest * 1000:.0f} ms")
     expect(slowest < 10, True, f"that the slowest round of answers ({slowest:.2f} s) took less than 10 s")
+
+
+def test_flows_are_served_evenly():
+    """Of 200 downloads at once each gets its share"""
+    harness.needs_plain_build()
+    flows = bulk_flows(proxy(), 200, 500, 1500)
+    print(f"# bytes of a flow in 1.5 s: 5 % below {flows['p5']}, half below {flows['p50']}, the most {flows['max']}")
+    expect(flows["silent"], 0, "flows that got nothing")
+    expect(flows["p5"] > flows["p50"] / 4, True, f"that one in twenty gets a quarter of the median at least: {flows}")
+
+
+def test_small_beside_many_flows():
+    """Beside 200 downloads on the same worker, an answer takes no longer than some of their pieces"""
+    harness.needs_plain_build()
+    with socks.connect(proxy().port, "127.0.0.1", echo_target().port) as sock:
+        took = []
+        load = threading.Thread(target=bulk_flows, args=(proxy(), 200, 500, 1500))
+        load.start()
+        while load.is_alive():
+            began = time.monotonic()
+            sock.sendall(b"ping")
+            expect(socks.receive(sock, 4), b"ping", "the echo")
+            took.append(time.monotonic() - began)
+        load.join()
+    took.sort()
+    median, slow = took[len(took) // 2], took[len(took) * 99 // 100]
+    print(f"# of {len(took)} answers half took {median * 1000:.1f} ms, one in a hundred {slow * 1000:.0f} ms")
+    expect(median < 0.05, True, f"that the median ({median * 1000:.1f} ms) is less than 50 ms")
 
 
 # --- readers that stop ----------------------------------------------------------------------------
