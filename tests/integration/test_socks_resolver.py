@@ -3,7 +3,6 @@
 
 import concurrent.futures
 import functools
-import os
 import socket
 import threading
 import time
@@ -33,10 +32,6 @@ def server():
         return message.answer_bytes([a_record(message.name, "127.0.0.1")] if message.type == 1 else [])
 
     return DnsServer(answer)
-
-
-def descriptors(daemon):
-    return len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
 
 
 def ask(proxy, host):
@@ -75,14 +70,14 @@ def reply_of(sock, began):
 def expect_all_gone(proxy, before):
     """Neither sessions nor descriptors are left."""
     harness.wait_until(lambda: proxy.counters()["sessions_now"] == 0, what="end of all sessions")
-    harness.wait_until(lambda: descriptors(proxy) <= before, what="closing of all descriptors")
+    harness.wait_until(lambda: proxy.descriptor_count() <= before, what="closing of all descriptors")
 
 
 def check_waiting(proxy, names, wanted_rep, least, most):
     """Sessions that wait for the names get the reply in that time, and others go on as before."""
     # The first session opens what stays open.
     session_seconds(proxy, b"warm.good.example")
-    before = descriptors(proxy)
+    before = proxy.descriptor_count()
     idle = [session_seconds(proxy, "127.0.0.1") for _ in range(OTHERS)]
     began = time.monotonic()
     with harness.closing_all() as waiting, concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
@@ -131,7 +126,7 @@ def test_connect_timeout_while_resolving():
     """connect-timeout ends the wait for a name earlier: REP 06"""
     proxy = harness.socksd(f"dns.server={server().address}", "server.workers=1", "limits.connect-timeout=1s")
     session_seconds(proxy, b"warm.good.example")
-    before = descriptors(proxy)
+    before = proxy.descriptor_count()
     began = time.monotonic()
     with harness.closing_all() as waiting:
         waiting += [ask(proxy, b"slow%d.silent.example" % i) for i in range(WAITING)]
@@ -148,7 +143,7 @@ def test_clients_that_leave():
     """Clients that go away while their names are looked up leave nothing behind"""
     proxy = harness.socksd(f"dns.server={server().address}", "server.workers=1")
     session_seconds(proxy, b"warm.good.example")
-    before = descriptors(proxy)
+    before = proxy.descriptor_count()
     for how in ("reset", "half-close"):
         with harness.closing_all() as waiting:
             waiting += [ask(proxy, b"%s%d.silent.example" % (how.encode(), i)) for i in range(WAITING)]
