@@ -91,7 +91,7 @@ PARAM_DECLARE(dns_params, DNS_PARAMS);
 	  "then unreachable. Without any, the routes decide.")                                    \
 	P(TEXT, interface, "interface", NULL, 0, 0, RELOAD,                                       \
 	  "Interface to connect through, whatever the routes say.")                               \
-	P(COUNT, fwmark, "fwmark", NULL, 1, 4294967295, RELOAD,                                   \
+	P(MARK, fwmark, "fwmark", NULL, 1, 4294967295, RELOAD,                                   \
 	  "Mark of the packets, for rules of the routing and the firewall.")                      \
 	P(BOOL, fast_open, "tcp-fast-open", "no", 0, 0, RELOAD,                                   \
 	  "When a client sends data right behind its request, send that with the SYN (RFC 7413) " \
