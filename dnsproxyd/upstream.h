@@ -22,6 +22,9 @@
 #include "dnsproxyd/endpoint.h"
 #include "dnsproxyd/outcome.h"
 
+/* How long it is believed that a server cannot do EDNS. */
+#define UPSTREAM_NO_EDNS_MS 300000
+
 const char *upstream_outcome_name(enum upstream_outcome outcome);
 
 struct upstream;

@@ -3,25 +3,42 @@
 
 #include "tests/unit/suite.h"
 
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
-	FIRST_S = 1000,
 	QUIET_TURNS = 4,
 	REACH_TURNS = 5000, /* of a millisecond at most */
 };
 
+static bool stopped;
+static struct timespec stopped_at;
 static uint64_t passed_ms;
 
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
-	(void)id;
-	ts->tv_sec = (time_t)(FIRST_S + passed_ms / 1000);
+	if (!stopped || id != CLOCK_MONOTONIC) {
+		return (int)syscall(SYS_clock_gettime, id, ts);
+	}
+	ts->tv_sec = stopped_at.tv_sec + (time_t)(passed_ms / 1000);
 	ts->tv_nsec = (long)(passed_ms % 1000 * 1000000);
 	return 0;
 }
 
-uint64_t fake_clock_ms(void)
+void clock_stop(void)
+{
+	clock_gettime(CLOCK_MONOTONIC, &stopped_at);
+	stopped = true;
+	passed_ms = 0;
+}
+
+void clock_go_on(void)
+{
+	stopped = false;
+}
+
+uint64_t clock_passed_ms(void)
 {
 	return passed_ms;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The clock of a test program: linked in, it stands for clock_gettime() in our code and in c-ares,
- * and moves only when told to. What is awaited of the kernel (that a datagram or a connection
- * arrives) takes real time, during which this clock stands still.
+ * The clock of a test program: linked in, it stands for clock_gettime() in our code and in c-ares.
+ * Once stopped, the monotonic clock moves only when told to. What is awaited of the kernel (that a
+ * datagram or a connection arrives) takes real time, during which this clock stands still.
  */
 #ifndef TESTS_UNIT_COMMON_FAKE_CLOCK_H
 #define TESTS_UNIT_COMMON_FAKE_CLOCK_H
@@ -12,8 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Milliseconds since the program began. */
-uint64_t fake_clock_ms(void);
+/* At the beginning of a test, before its loop is made, and at its end: Check measures with the same
+ * clock, and thinks ill of tests that take half an hour. */
+void clock_stop(void);
+void clock_go_on(void);
+
+/* Milliseconds that were let pass. */
+uint64_t clock_passed_ms(void);
 
 /* Turn the loop until nothing more happens, while the clock stands still. What is under way within
  * this machine has arrived then, unless the machine is very busy: use clock_reach() where something

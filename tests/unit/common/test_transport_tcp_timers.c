@@ -73,6 +73,7 @@ static void open_stream(struct bench *bench, uint32_t timeout_ms)
 static void start(struct bench *bench, uint32_t timeout_ms,
 		  void (*on_query)(const struct fake_query *query))
 {
+	clock_stop();
 	*bench = (struct bench){ .loop = loop_new() };
 	fake_dns_start(&bench->server, bench->loop, "127.0.0.1", on_query);
 	open_stream(bench, timeout_ms);
@@ -85,6 +86,7 @@ static void stop(struct bench *bench)
 	}
 	fake_dns_stop(&bench->server);
 	loop_free(bench->loop);
+	clock_go_on();
 }
 
 /* Send a query and see it arrive. */
