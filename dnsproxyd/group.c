@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* --- one group ------------------------------------------------------------------------------- */
 
@@ -117,7 +118,42 @@ static void adopt(struct group *g, const struct group_config *group_config)
 	g->pool.strategy = group_config->strategy;
 }
 
-struct groups *groups_new(struct loop *loop, struct metrics *metrics, const struct config *config)
+/* The same server in other groups: the one of that name, or else any. NULL when there is none. */
+static const struct upstream *find_upstream(const struct groups *groups, const char *name,
+					    const struct endpoint *endpoint)
+{
+	const struct upstream *found = NULL;
+
+	for (size_t i = 0; i < groups->count; i++) {
+		const struct group *g = &groups->items[i];
+		bool same_name = strcmp(g->name, name) == 0;
+
+		for (size_t k = 0; k < g->pool.count && (same_name || !found); k++) {
+			if (endpoint_equal(upstream_endpoint(g->upstreams[k]), endpoint)) {
+				found = g->upstreams[k];
+				if (same_name) {
+					return found;
+				}
+			}
+		}
+	}
+	return found;
+}
+
+static void group_inherit(struct group *g, const struct groups *old)
+{
+	for (size_t i = 0; i < g->pool.count; i++) {
+		const struct upstream *from =
+			find_upstream(old, g->name, upstream_endpoint(g->upstreams[i]));
+
+		if (from) {
+			upstream_inherit(g->upstreams[i], from);
+		}
+	}
+}
+
+struct groups *groups_new(struct loop *loop, struct metrics *metrics, const struct config *config,
+			  const struct groups *old)
 {
 	struct groups *groups = calloc(1, sizeof *groups);
 	int r = groups ? 0 : -ENOMEM;
@@ -136,6 +172,9 @@ struct groups *groups_new(struct loop *loop, struct metrics *metrics, const stru
 		g->pool.timeout_ms = config->groups[i].timeout_ms;
 		adopt(g, &config->groups[i]);
 		r = group_init(g, config, &config->groups[i]);
+		if (old) {
+			group_inherit(g, old);
+		}
 	}
 	if (r < 0) {
 		groups_free(groups);

@@ -30,9 +30,11 @@ struct groups {
 	bool randomize_case;
 };
 
-/* The servers of this configuration. Borrows config until groups_update() or groups_free(). Returns
- * owned, or NULL with errno. */
-struct groups *groups_new(struct loop *loop, struct metrics *metrics, const struct config *config);
+/* The servers of this configuration. Borrows config until groups_adopt() or groups_free(). What
+ * `old` (may be NULL) knows of servers that stay is known here too; its open questions are not
+ * touched. Returns owned, or NULL with errno. */
+struct groups *groups_new(struct loop *loop, struct metrics *metrics, const struct config *config,
+			  const struct groups *old);
 
 /* Open questions end with CANCELLED. Not from within a done callback. NULL is fine. */
 void groups_free(struct groups *groups);

@@ -572,6 +572,14 @@ struct upstream *upstream_new(const struct upstream_config *config)
 	return u;
 }
 
+void upstream_inherit(struct upstream *u, const struct upstream *from)
+{
+	u->health = from->health;
+	u->defence = from->defence;
+	u->stats = from->stats;
+	u->no_edns_until_ms = from->no_edns_until_ms;
+}
+
 void upstream_free(struct upstream *u)
 {
 	if (!u) {

@@ -51,6 +51,9 @@ struct upstream_stats {
 /* Returns owned, or NULL with errno. */
 struct upstream *upstream_new(const struct upstream_config *config);
 
+/* Take over what another one knows of the same server: health, defences, EDNS, counters. */
+void upstream_inherit(struct upstream *upstream, const struct upstream *from);
+
 /* Open exchanges end with CANCELLED, at once. Not from within a done callback. NULL is fine. */
 void upstream_free(struct upstream *upstream);
 
