@@ -80,12 +80,6 @@ struct transport_ops {
  * repeated, has one guess less to make for the next. */
 extern const struct transport_ops transport_udp;
 
-/* With a question open and not a byte for three quarters of its time, or so long, the peer is gone:
- * sooner than the question is given up, so that what comes next finds another connection. */
-#define TRANSPORT_TCP_SILENCE_MAX_MS 1500
-/* So many timeouts without traffic, and an idle connection is closed (RFC 7766 section 6.2.3). */
-#define TRANSPORT_TCP_IDLE_TIMEOUTS  5
-
 /* TCP, RFC 7766: one connection, pipelined, answers in any order, silent peers given up, idle
  * connections closed. */
 extern const struct transport_ops transport_tcp;

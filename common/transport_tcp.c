@@ -19,6 +19,12 @@ enum {
 	OUT_FIRST_CAP = 4096,
 	OUT_MAX = 1024 * 1024, /* more than that waiting for a slow server is refused */
 	READS_PER_EVENT = 16,
+	/* So many timeouts without traffic, and an idle connection is closed (RFC 7766
+	 * section 6.2.3). */
+	IDLE_TIMEOUTS = 5,
+	/* With a question open and not a byte for so long the peer is gone: sooner than the
+	 * question is given up, so that what comes next finds another connection. */
+	SILENCE_MAX_MS = 1500,
 	BUCKET_COUNT = 256,
 };
 
@@ -131,7 +137,7 @@ static void tcp_die(struct tcp *tcp, int error)
 
 static uint64_t tcp_idle_ms(const struct tcp *tcp)
 {
-	return (uint64_t)tcp->config.timeout_ms * TRANSPORT_TCP_IDLE_TIMEOUTS;
+	return (uint64_t)tcp->config.timeout_ms * IDLE_TIMEOUTS;
 }
 
 static void tcp_on_timer(struct timer *timer);
@@ -150,7 +156,7 @@ static uint32_t tcp_silence_ms(const struct tcp *tcp)
 {
 	uint32_t ms = tcp->config.timeout_ms / 4 * 3;
 
-	return ms < TRANSPORT_TCP_SILENCE_MAX_MS ? ms : TRANSPORT_TCP_SILENCE_MAX_MS;
+	return ms < SILENCE_MAX_MS ? ms : SILENCE_MAX_MS;
 }
 
 /* When the watchdog looks at a query. */
