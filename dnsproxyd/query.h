@@ -31,8 +31,9 @@
 struct query_context {
 	struct loop *loop;
 	struct metrics *metrics;
-	struct cache *cache;         /* shared by all workers */
-	struct ratelimit *ratelimit; /* the same */
+	struct cache *cache;                /* shared by all workers */
+	struct ratelimit *ratelimit;        /* the same */
+	const struct crypto_key *trail_key; /* the same: of our marks, see trail.h */
 	const struct config *config;
 	struct fetcher fetcher;
 	struct client_counts *tcp_clients; /* connections of this worker */

@@ -28,6 +28,7 @@ struct shared {
 	struct inflight *inflight;
 	struct failures *failures;
 	struct ratelimit *ratelimit;
+	struct crypto_key trail_key;
 	struct cachestore *store; /* NULL: the cache is not saved */
 	uint64_t max_stale_ms;
 	struct helper_job save_job;
@@ -119,7 +120,7 @@ static int update_groups(struct server *server, const struct config *config)
 	if (f->groups && groups_adopt(f->groups, config)) {
 		return 0;
 	}
-	groups = groups_new(f->loop, f->metrics, config, f->groups);
+	groups = groups_new(f->loop, f->metrics, config, &server->shared->trail_key, f->groups);
 	if (!groups) {
 		return -errno;
 	}
@@ -240,6 +241,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.metrics = worker->metrics,
 		.cache = shared->cache,
 		.ratelimit = shared->ratelimit,
+		.trail_key = &shared->trail_key,
 		.message = server->message,
 		.on_idle = on_idle,
 	};
@@ -347,6 +349,7 @@ static struct shared *shared_new(const struct config *config)
 		return NULL;
 	}
 	crypto_random(&key, sizeof key);
+	crypto_random(&shared->trail_key, sizeof shared->trail_key);
 	shared->cache = cache_new(config->cache->size_bytes, crypto_siphash, &key);
 	shared->inflight = inflight_new();
 	shared->failures = failures_new();

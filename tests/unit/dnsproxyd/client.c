@@ -33,6 +33,7 @@ void client_start(struct client *client, const char *config)
 		.loop = bench->loop,
 		.metrics = bench->metrics,
 		.cache = cache_new(bench->config->cache->size_bytes, crypto_siphash, &key),
+		.trail_key = &key,
 		.ratelimit = ratelimit_new(crypto_siphash, &key),
 		.config = bench->config,
 		.message = malloc(DNSMSG_MAX),
@@ -45,7 +46,7 @@ void client_start(struct client *client, const char *config)
 		.cache = c->cache,
 		.inflight = inflight_new(),
 		.failures = failures_new(),
-		.groups = groups_new(bench->loop, bench->metrics, bench->config, NULL),
+		.groups = groups_new(bench->loop, bench->metrics, bench->config, &key, NULL),
 		.message = c->message,
 	};
 	f->port = inflight_port_new(f->inflight, bench->loop);
