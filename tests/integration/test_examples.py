@@ -173,10 +173,17 @@ def check_packages(command):
         expect(os.path.basename(path).split("_")[0] in names, True, f"that {path} is a package")
 
 
+def check_profile(command):
+    """The profile is one that a package has."""
+    name = os.path.basename(shlex.split(command)[2])
+    expect(os.path.exists(os.path.join(TOP, "packaging", "apparmor", name)), True, f"that there is a profile {name}")
+
+
 # Pattern of a command: why it is not run; what is checked instead, besides its syntax.
 CANNOT_RUN = {
     r"\./dev ": ("builds and installs", check_dev),
     r"autoreconf -i && \./configure && make check && make install$": ("builds and installs", None),
+    r"apparmor_parser -r ": ("loads into the kernel", check_profile),
     r"apt install ": ("installs", check_packages),
     r"chgrp ": ("the group is made when the package is installed", check_group),
     r"systemctl ": ("talks to the service manager of this machine", check_systemctl),
