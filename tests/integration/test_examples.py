@@ -20,8 +20,8 @@ from peers import DnsServer, WebServer
 TOP = os.environ.get("srcdir", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 PAGES = ("socksd.8", "socksd.conf.5", "socksd-passwd.1", "dnsproxyd.8", "dnsproxyd.conf.5")
 PROGRAMS = ("socksd", "socksd-passwd", "dnsproxyd")
-# Those that are for systemd.
-FOREIGN = re.compile(r"^\[(Unit|Service|Socket|Install|Resolve)\]$", re.M)
+# Those that are for systemd and NetworkManager.
+FOREIGN = re.compile(r"^\[(Unit|Service|Socket|Install|Resolve|main)\]$", re.M)
 PLACES = re.compile(r"/etc/(socksd|dnsproxyd)/")
 
 
@@ -186,6 +186,7 @@ CANNOT_RUN = {
     r"apparmor_parser -r ": ("loads into the kernel", check_profile),
     r"apt install ": ("installs", check_packages),
     r"chgrp ": ("the group is made when the package is installed", check_group),
+    r"echo nameserver 127\.0\.0\.1 \| resolvconf -a lo\.dnsproxyd$": ("changes this machine's resolv.conf", None),
     r"systemctl ": ("talks to the service manager of this machine", check_systemctl),
 }
 
