@@ -11,12 +11,12 @@ trap 'rm -rf "$root"' EXIT
 servers=$root/run/dnsproxyd/resolv.conf
 reloads=$root/reloads
 
-mkdir -p "$root/usr/lib/dnsproxyd" "$root/lib/resolvconf" "$root/run/systemd/system" "$root/bin"
+mkdir -p "$root/usr/libexec/dnsproxyd" "$root/lib/resolvconf" "$root/run/systemd/system" "$root/bin"
 for hook in set-servers resolvconf NetworkManager; do
-	sed -E "s,([ (])/(run|lib|usr/lib)/,\\1$root/\\2/,g" "packaging/hooks/$hook" >"$root/$hook"
+	sed -E "s,([ (])/(run|lib|usr/libexec)/,\\1$root/\\2/,g" "packaging/hooks/$hook" >"$root/$hook"
 	chmod 755 "$root/$hook"
 done
-mv "$root/set-servers" "$root/usr/lib/dnsproxyd"
+mv "$root/set-servers" "$root/usr/libexec/dnsproxyd"
 printf '#!/bin/sh\nls %s/run/resolvconf/interface\n' "$root" >"$root/lib/resolvconf/list-records"
 # shellcheck disable=SC2016 # for the stand-in
 printf '#!/bin/sh\necho "$@" >>%s\n' "$reloads" >"$root/bin/systemctl"
