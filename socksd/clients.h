@@ -59,6 +59,11 @@ void clients_handshake_done(struct clients *clients, const struct source *source
 /* half_open: clients_handshake_done() was not called. */
 void clients_leave(struct clients *clients, const struct source *source, bool half_open);
 
+/* Count one of its sessions as a UDP association too, until clients_leave_udp(), unless it has
+ * `max` of them already. */
+bool clients_enter_udp(struct clients *clients, const struct source *source, uint64_t max);
+void clients_leave_udp(struct clients *clients, const struct source *source);
+
 /* Sessions in all, and sources that have any. */
 uint64_t clients_session_count(struct clients *clients);
 uint64_t clients_source_count(struct clients *clients);

@@ -5,6 +5,7 @@
 #include "common/privileges.h"
 
 #include "socksd/config_rules.h"
+#include "socksd/config_udp.h"
 #include "socksd/users_file.h"
 
 #include <errno.h>
@@ -108,7 +109,7 @@ static int add_listen(struct listen_config *listen, const struct section *sectio
 {
 	listen->name = section->name;
 	listen->params = section->values;
-	if (check_listen(section, reterr) < 0) {
+	if (check_listen(section, reterr) < 0 || config_load_udp(listen, section, reterr) < 0) {
 		return -1;
 	}
 	if (listen->params->auth == LISTEN_AUTH_PASSWORD) {
@@ -173,6 +174,16 @@ void config_free(struct config *config)
 	rules_done(&config->rules);
 	free(config->egresses);
 	free(config);
+}
+
+const struct egress *config_same_egress(const struct config *config, const struct egress *egress)
+{
+	for (size_t i = 0; i < config->egress_count; i++) {
+		if (egress_equal(&config->egresses[i], egress)) {
+			return &config->egresses[i];
+		}
+	}
+	return NULL;
 }
 
 unsigned config_capabilities(const struct config *config)

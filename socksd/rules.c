@@ -65,11 +65,10 @@ static const char *parse_port(const char *text, uint16_t *ret_port)
 	return text + len;
 }
 
-int rule_add_ports(struct rule *rule, const char *text, const char **reterr_why)
+int rule_parse_ports(const char *text, struct rule_ports *ret_ports, const char **reterr_why)
 {
 	struct rule_ports ports = { 0 };
 	const char *rest = parse_port(text, &ports.first);
-	struct rule_ports *grown;
 
 	ports.last = ports.first;
 	if (rest && rest[0] == '-') {
@@ -82,6 +81,19 @@ int rule_add_ports(struct rule *rule, const char *text, const char **reterr_why)
 	if (ports.first > ports.last) {
 		*reterr_why = "the lower port first was expected";
 		return -EINVAL;
+	}
+	*ret_ports = ports;
+	return 0;
+}
+
+int rule_add_ports(struct rule *rule, const char *text, const char **reterr_why)
+{
+	struct rule_ports ports;
+	struct rule_ports *grown;
+	int r = rule_parse_ports(text, &ports, reterr_why);
+
+	if (r < 0) {
+		return r;
 	}
 	grown = reallocarray(rule->ports, rule->port_count + 1, sizeof *grown);
 	if (!grown) {
@@ -216,12 +228,18 @@ static bool port_matches(const struct rule *rule, uint16_t port)
 	return rule->port_count == 0;
 }
 
+/* The conditions about who asks for what kind of service. */
+static bool party_matches(const struct rule *rule, const struct rules_request *request)
+{
+	return (rule->commands == 0 || (rule->commands & 1u << request->command) != 0) &&
+	       user_matches(rule, request) &&
+	       (!rule->clients || netset_contains(rule->clients, request->client));
+}
+
 /* All conditions but the destination. */
 static bool request_matches(const struct rule *rule, const struct rules_request *request)
 {
-	return (rule->commands == 0 || (rule->commands & 1u << request->command) != 0) &&
-	       port_matches(rule, request->port) && user_matches(rule, request) &&
-	       (!rule->clients || netset_contains(rule->clients, request->client));
+	return port_matches(rule, request->port) && party_matches(rule, request);
 }
 
 static bool name_matches(const struct rule *rule, const struct rules_request *request)
@@ -318,6 +336,26 @@ bool rules_deny_name(const struct rules *rules, const struct rules_request *requ
 		}
 		if (rule->has_nets && rule->allow) {
 			return false; /* some addresses may be let through here */
+		}
+	}
+	return false;
+}
+
+bool rules_deny_command(const struct rules *rules, const struct rules_request *request,
+			const struct rule **ret_rule)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct rule *rule = &rules->items[i];
+
+		if (!party_matches(rule, request)) {
+			continue;
+		}
+		if (rule->allow) {
+			return false; /* some destination may be let through here */
+		}
+		if (rule->port_count == 0 && !rule->destinations) {
+			*ret_rule = rule;
+			return true;
 		}
 	}
 	return false;

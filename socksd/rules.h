@@ -82,6 +82,9 @@ int rules_init(struct rules *rules, size_t count);
 /* Frees what the rules own. */
 void rules_done(struct rules *rules);
 
+/* "25" or "6000-6063". 0, or -EINVAL as below. */
+int rule_parse_ports(const char *text, struct rule_ports *ret_ports, const char **reterr_why);
+
 /* Add an item to a condition. 0, -ENOMEM, -E2BIG (too many), or -EINVAL with *reterr_why, a static
  * text. A rule's `allow` must be set before destinations are added. */
 int rule_add_command(struct rule *rule, const char *word, const char **reterr_why);
@@ -122,6 +125,11 @@ struct rules_verdict rules_check(const struct rules *rules, const struct rules_r
  * that DNS never hears of it. *ret_rule is the rule then. */
 bool rules_deny_name(const struct rules *rules, const struct rules_request *request,
 		     const struct rule **ret_rule);
+
+/* Whether the command is denied to this client whatever the destination; request->name and port are
+ * not looked at. *ret_rule is the rule then. */
+bool rules_deny_command(const struct rules *rules, const struct rules_request *request,
+			const struct rule **ret_rule);
 
 /* "rule", the guard's token, or "allowed": the one word for a verdict in logs. */
 const char *rules_verdict_name(const struct rules_verdict *verdict);
