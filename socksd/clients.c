@@ -16,6 +16,7 @@ struct client {
 	struct source source;
 	uint32_t sessions;
 	uint32_t half_open;
+	uint32_t binds;
 };
 
 struct clients {
@@ -214,6 +215,31 @@ void clients_leave(struct clients *c, const struct source *source, bool half_ope
 	} else {
 		client->sessions--;
 	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+bool clients_enter_bind(struct clients *c, const struct source *source, uint64_t max_binds)
+{
+	struct client *client;
+	bool entered;
+
+	pthread_mutex_lock(&c->lock);
+	client = find(c, c->table, c->cap, source);
+	assert(client->sessions > 0);
+	entered = client->binds < max_binds;
+	client->binds += entered;
+	pthread_mutex_unlock(&c->lock);
+	return entered;
+}
+
+void clients_leave_bind(struct clients *c, const struct source *source)
+{
+	struct client *client;
+
+	pthread_mutex_lock(&c->lock);
+	client = find(c, c->table, c->cap, source);
+	assert(client->binds > 0);
+	client->binds--;
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -59,6 +59,11 @@ void clients_handshake_done(struct clients *clients, const struct source *source
 /* half_open: clients_handshake_done() was not called. */
 void clients_leave(struct clients *clients, const struct source *source, bool half_open);
 
+/* One more BIND for a source that has sessions: false when it has max_binds already. Counted until
+ * clients_leave_bind(). */
+bool clients_enter_bind(struct clients *clients, const struct source *source, uint64_t max_binds);
+void clients_leave_bind(struct clients *clients, const struct source *source);
+
 /* Sessions in all, and sources that have any. */
 uint64_t clients_session_count(struct clients *clients);
 uint64_t clients_source_count(struct clients *clients);
