@@ -24,9 +24,9 @@ struct bind {
 	const struct bind_ops *ops;
 	void *arg;
 	bool ended;
-	unsigned lookups;                   /* on their way; they hold the memory */
-	enum ares_io_status lookup_status;  /* the worst so far */
-	char name[SOCKS5_NAME_MAX + 1];     /* empty: an address was requested */
+	unsigned lookups;                     /* on their way; they hold the memory */
+	enum ares_io_status lookup_status;    /* the worst so far */
+	char name[SOCKS5_NAME_MAX + 1];       /* empty: an address was requested */
 	struct addr found[EXPECTED_PEER_MAX]; /* addresses to be judged */
 	size_t found_count;
 	struct expected_peer expected; /* those that may come */
@@ -309,8 +309,8 @@ static int open_listener(const struct bind *b, const struct egress *egress, stru
 static int begin(struct bind *b, int fd, const struct addr *own)
 {
 	int family = own->sa.sa_family;
-	const struct addr *public = family == AF_INET ? &b->config.public_ipv4
-						      : &b->config.public_ipv6;
+	const struct addr *public =
+		family == AF_INET ? &b->config.public_ipv4 : &b->config.public_ipv6;
 	struct addr announced = public->sa.sa_family == family ? *public : *own;
 	struct addr local = { 0 };
 	socklen_t len = sizeof local;

@@ -6,8 +6,8 @@
  * (expected_peer.h), or not allowed, is reset, and the wait goes on: strangers cannot spoil it. The
  * first that is both ends it, and the listening socket is closed.
  *
- * The socket is bound to the address from which the host, or the egress, would reach the peer; for a
- * peer not known before, to all addresses of the family, unless the egress names one.
+ * The socket is bound to the address from which the host, or the egress, would reach the peer; for
+ * a peer not known before, to all addresses of the family, unless the egress names one.
  *
  * A bind that waits owns one descriptor. Running out of descriptors ends it; it never spins.
  *
@@ -52,8 +52,8 @@ struct bind_result {
 
 struct bind;
 
-/* The callbacks. None is called from within bind_start(), and none but `allowed` and `egress_failed`
- * more than once, strangers apart. A callback may call bind_cancel(). */
+/* The callbacks. None is called from within bind_start(), and none but `allowed` and
+ * `egress_failed` more than once, strangers apart. A callback may call bind_cancel(). */
 struct bind_ops {
 	/* Whether this peer is allowed, with the address as far as it is known: that in the request
 	 * before listening, 0.0.0.0 or :: for anybody, and each that has come and was expected. As
@@ -73,17 +73,17 @@ struct bind_ops {
 struct bind_config {
 	struct loop *loop;
 	struct resolver *resolver; /* NULL: for requests with addresses only */
-	int family;                /* which addresses of a name to use: AF_UNSPEC, AF_INET, AF_INET6 */
-	struct addr client_side;   /* our end of the control connection: its family is preferred,
-				      its address announced when no route tells a better one */
+	int family; /* which addresses of a name to use: AF_UNSPEC, AF_INET, AF_INET6 */
+	struct addr client_side; /* our end of the control connection: its family is preferred,
+				    its address announced when no route tells a better one */
 	struct addr public_ipv4; /* announced instead of our own address; AF_UNSPEC: none */
 	struct addr public_ipv6;
 	uint16_t first_port; /* 0: any port */
 	uint16_t last_port;
 };
 
-/* Begin. Config and target are copied, ops is borrowed. Returns a handle that is valid until done is
- * called, or NULL when out of memory. */
+/* Begin. Config and target are copied, ops is borrowed. Returns a handle that is valid until done
+ * is called, or NULL when out of memory. */
 struct bind *bind_start(const struct bind_config *config, const struct socks5_target *target,
 			const struct bind_ops *ops, void *arg);
 

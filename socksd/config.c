@@ -4,6 +4,7 @@
 #include "common/container.h"
 #include "common/privileges.h"
 
+#include "socksd/config_reach.h"
 #include "socksd/config_rules.h"
 #include "socksd/users_file.h"
 
@@ -107,7 +108,7 @@ static int add_listen(struct listen_config *listen, const struct section *sectio
 {
 	listen->name = section->name;
 	listen->params = section->values;
-	if (check_listen(section, reterr) < 0) {
+	if (check_listen(section, reterr) < 0 || config_load_reach(listen, section, reterr) < 0) {
 		return -1;
 	}
 	if (listen->params->auth == LISTEN_AUTH_PASSWORD) {

@@ -39,7 +39,12 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	P(NETS, clients, "clients", "local", 0, 0, RELOAD,                                         \
 	  "Who may connect: local (loopback, private and link-local networks), any, or networks.") \
 	P(BOOL, open_proxy, "open-proxy", "no", 0, 0, RELOAD,                                      \
-	  "Says that auth = none with clients = any is meant: everybody can use this proxy.")
+	  "Says that auth = none with clients = any is meant: everybody can use this proxy.")      \
+	P(IPS, public_addresses, "udp-public-address", NULL, 0, 0, RELOAD,                         \
+	  "Behind NAT: the addresses, at most one of each family, that replies to UDP ASSOCIATE "  \
+	  "and BIND tell instead of our own.")                                                     \
+	P(TEXT, bind_port_range, "bind-port-range", NULL, 0, 0, RELOAD,                            \
+	  "Ports FIRST-LAST on which to wait for the peers of BIND; by default any free port.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 
 #define LIMITS_PARAMS(P, PC)                                                                      \
@@ -63,6 +68,11 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	  "From the connection to the complete request, however many bytes come in between.")     \
 	P(DURATION, connect_timeout_ms, "connect-timeout", "15s", 100, 600000, RELOAD,            \
 	  "For finding and reaching the target.")                                                 \
+	P(DURATION, bind_timeout_ms, "bind-timeout", "2m", 100, 86400000, RELOAD,                 \
+	  "From the first reply to BIND to the connection of the peer.")                          \
+	P(COUNT, max_binds_per_client, "max-binds-per-client", "64", 1, 10000000, RELOAD,         \
+	  "BIND requests that may wait for their peers at the same time, from one IPv4 address "  \
+	  "or IPv6 /64.")                                                                         \
 	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,               \
 	  "Sessions in which nothing moves for so long are ended.")                               \
 	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD,   \
@@ -137,7 +147,10 @@ enum dns_family {
 struct listen_config {
 	const char *name;
 	const struct listen_params *params;
-	struct users *users; /* NULL unless auth = password */
+	struct users *users;     /* NULL unless auth = password */
+	struct addr public_ipv4; /* AF_UNSPEC: our own address is public enough */
+	struct addr public_ipv6;
+	struct rule_ports bind_ports; /* 0-0: any */
 };
 
 struct config {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Whom a BIND request waits for (RFC 1928 section 6): the address in it, the addresses of the name
- * in it, or, for 0.0.0.0 and ::, whoever comes. Only the address counts, never the port: a peer that
- * connects back does so from any port. Pure.
+ * in it, or, for 0.0.0.0 and ::, whoever comes. Only the address counts, never the port: a peer
+ * that connects back does so from any port. Pure.
  */
 #ifndef SOCKSD_EXPECTED_PEER_H
 #define SOCKSD_EXPECTED_PEER_H

@@ -65,11 +65,10 @@ static const char *parse_port(const char *text, uint16_t *ret_port)
 	return text + len;
 }
 
-int rule_add_ports(struct rule *rule, const char *text, const char **reterr_why)
+int rule_parse_ports(const char *text, struct rule_ports *ret_ports, const char **reterr_why)
 {
 	struct rule_ports ports = { 0 };
 	const char *rest = parse_port(text, &ports.first);
-	struct rule_ports *grown;
 
 	ports.last = ports.first;
 	if (rest && rest[0] == '-') {
@@ -82,6 +81,19 @@ int rule_add_ports(struct rule *rule, const char *text, const char **reterr_why)
 	if (ports.first > ports.last) {
 		*reterr_why = "the lower port first was expected";
 		return -EINVAL;
+	}
+	*ret_ports = ports;
+	return 0;
+}
+
+int rule_add_ports(struct rule *rule, const char *text, const char **reterr_why)
+{
+	struct rule_ports ports;
+	struct rule_ports *grown;
+	int r = rule_parse_ports(text, &ports, reterr_why);
+
+	if (r < 0) {
+		return r;
 	}
 	grown = reallocarray(rule->ports, rule->port_count + 1, sizeof *grown);
 	if (!grown) {
@@ -227,8 +239,8 @@ static bool command_matches(const struct rule *rule, enum socks5_command command
 /* All conditions but the destination. */
 static bool request_matches(const struct rule *rule, const struct rules_request *request)
 {
-	return command_matches(rule, request->command) &&
-	       port_matches(rule, request->port) && user_matches(rule, request) &&
+	return command_matches(rule, request->command) && port_matches(rule, request->port) &&
+	       user_matches(rule, request) &&
 	       (!rule->clients || netset_contains(rule->clients, request->client));
 }
 

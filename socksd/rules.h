@@ -94,6 +94,9 @@ int rule_add_command(struct rule *rule, const char *word, const char **reterr_wh
 int rule_add_ports(struct rule *rule, const char *text, const char **reterr_why);
 int rule_add_destination(struct rule *rule, const char *text, size_t len, const char **reterr_why);
 
+/* A port, or FIRST-LAST. 0, or -EINVAL with *reterr_why, a static text. */
+int rule_parse_ports(const char *text, struct rule_ports *ret_ports, const char **reterr_why);
+
 /* All is added. */
 void rules_seal(struct rules *rules);
 
@@ -133,8 +136,8 @@ bool rules_deny_name(const struct rules *rules, const struct rules_request *requ
 bool rules_know_bind(const struct rules *rules);
 
 /* Whether a BIND for whoever comes is denied, whoever that will be: by a rule (*ret_rule) without
- * destination or with one that holds `anybody` (0.0.0.0 or ::), or because no rule allows it (NULL; one that
- * lists names only does not). When not, *ret_rule is the rule that may allow it. */
+ * destination or with one that holds `anybody` (0.0.0.0 or ::), or because no rule allows it (NULL;
+ * one that lists names only does not). When not, *ret_rule is the rule that may allow it. */
 bool rules_deny_anybody(const struct rules *rules, const struct rules_request *request,
 			const struct addr *anybody, const struct rule **ret_rule);
 

@@ -27,7 +27,8 @@ void session_stop_bind(struct session *s)
 
 /* --- what bind.c asks and tells -------------------------------------------------------------- */
 
-/* The rules are asked about each peer; for 0.0.0.0 and :: first whether there is any use in waiting.
+/* The rules are asked about each peer; for 0.0.0.0 and :: first whether there is any use in
+ * waiting.
  */
 static bool is_allowed(void *arg, const struct addr *a, const struct egress **ret_egress,
 		       const char **ret_why)
@@ -86,8 +87,8 @@ static void on_stranger(void *arg, const struct addr *peer, const char *why)
 	session_count(s, METRIC_bind_strangers, 1);
 	log_event(LOG_LEVEL_DEBUG, "bind-stranger",
 		  KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),
-		  KV_TEXT("peer", privacy_destination(destinations,
-						      addr_format(peer, text, sizeof text))),
+		  KV_TEXT("peer",
+			  privacy_destination(destinations, addr_format(peer, text, sizeof text))),
 		  KV_TEXT("why", why));
 }
 
@@ -169,6 +170,8 @@ static struct bind *start(struct session *s)
 		.loop = s->context->loop,
 		.resolver = s->context->resolver,
 		.family = session_dns_family(s),
+		.public_ipv4 = listen->public_ipv4,
+		.public_ipv6 = listen->public_ipv6,
 		.first_port = listen->bind_ports.first,
 		.last_port = listen->bind_ports.last,
 	};

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: ISC */
+#include "socksd/config_reach.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+/* The key with the public addresses is of no use with one that nobody can be told to connect to. */
+static int set_public_address(struct listen_config *listen, const struct section *section,
+			      const struct addr *a, struct ini_error *reterr)
+{
+	struct addr folded = addr_unmap(a);
+	struct addr *slot =
+		folded.sa.sa_family == AF_INET ? &listen->public_ipv4 : &listen->public_ipv6;
+	enum addr_scope scope = addr_scope(&folded);
+	char text[ADDR_TEXT_MAX];
+
+	addr_format_ip(&folded, text, sizeof text);
+	if (slot->sa.sa_family != AF_UNSPEC) {
+		params_fail(reterr, section, offsetof(struct listen_params, public_addresses),
+			    "at most one address of each family", "second address %s", text);
+		return -1;
+	}
+	if (scope == ADDR_UNSPECIFIED || scope == ADDR_MULTICAST || scope == ADDR_RESERVED) {
+		params_fail(reterr, section, offsetof(struct listen_params, public_addresses),
+			    "an address that others reach", "nothing can be sent to %s", text);
+		return -1;
+	}
+	*slot = folded;
+	return 0;
+}
+
+static int set_ports(const char *text, struct rule_ports *ports, const struct section *section,
+		     size_t offset, struct ini_error *reterr)
+{
+	const char *why = NULL;
+
+	if (text && rule_parse_ports(text, ports, &why) < 0) {
+		params_fail(reterr, section, offset, why, "bad port %s", INI_QUOTE(text));
+		return -1;
+	}
+	return 0;
+}
+
+int config_load_reach(struct listen_config *listen, const struct section *section,
+		      struct ini_error *reterr)
+{
+	const struct listen_params *p = listen->params;
+
+	for (size_t i = 0; i < p->public_addresses.count; i++) {
+		if (set_public_address(listen, section, &p->public_addresses.items[i], reterr) <
+		    0) {
+			return -1;
+		}
+	}
+	return set_ports(p->bind_port_range, &listen->bind_ports, section,
+			 offsetof(struct listen_params, bind_port_range), reterr);
+}
