@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 enum {
-	BACKLOG = 16,
+	/* Strangers that come faster than they are thrown out must not take the peer's place. */
+	BACKLOG = 256,
 	ACCEPTS_A_TURN = 16, /* then others have their turn */
 	PORT_TRIES = 1024,   /* the most that one bind may try; each costs two system calls */
 	PROBE_PORT = 9,      /* discard; nothing is sent to it */

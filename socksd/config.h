@@ -40,7 +40,7 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	  "Who may connect: local (loopback, private and link-local networks), any, or networks.") \
 	P(BOOL, open_proxy, "open-proxy", "no", 0, 0, RELOAD,                                      \
 	  "Says that auth = none with clients = any is meant: everybody can use this proxy.")      \
-	P(IPS, public_addresses, "udp-public-address", NULL, 0, 0, RELOAD,                         \
+	P(IPS, udp_public_addresses, "udp-public-address", NULL, 0, 0, RELOAD,                     \
 	  "Behind NAT: the addresses, at most one of each family, that replies to UDP ASSOCIATE "  \
 	  "and BIND tell instead of our own.")                                                     \
 	P(TEXT, bind_port_range, "bind-port-range", NULL, 0, 0, RELOAD,                            \
@@ -147,9 +147,9 @@ enum dns_family {
 struct listen_config {
 	const char *name;
 	const struct listen_params *params;
-	struct users *users;     /* NULL unless auth = password */
-	struct addr public_ipv4; /* AF_UNSPEC: our own address is public enough */
-	struct addr public_ipv6;
+	struct users *users;         /* NULL unless auth = password */
+	struct addr udp_public_ipv4; /* AF_UNSPEC: our own address is public enough */
+	struct addr udp_public_ipv6;
 	struct rule_ports bind_ports; /* 0-0: any */
 };
 

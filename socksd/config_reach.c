@@ -10,19 +10,19 @@ static int set_public_address(struct listen_config *listen, const struct section
 			      const struct addr *a, struct ini_error *reterr)
 {
 	struct addr folded = addr_unmap(a);
-	struct addr *slot =
-		folded.sa.sa_family == AF_INET ? &listen->public_ipv4 : &listen->public_ipv6;
+	struct addr *slot = folded.sa.sa_family == AF_INET ? &listen->udp_public_ipv4
+							   : &listen->udp_public_ipv6;
 	enum addr_scope scope = addr_scope(&folded);
 	char text[ADDR_TEXT_MAX];
 
 	addr_format_ip(&folded, text, sizeof text);
 	if (slot->sa.sa_family != AF_UNSPEC) {
-		params_fail(reterr, section, offsetof(struct listen_params, public_addresses),
+		params_fail(reterr, section, offsetof(struct listen_params, udp_public_addresses),
 			    "at most one address of each family", "second address %s", text);
 		return -1;
 	}
 	if (scope == ADDR_UNSPECIFIED || scope == ADDR_MULTICAST || scope == ADDR_RESERVED) {
-		params_fail(reterr, section, offsetof(struct listen_params, public_addresses),
+		params_fail(reterr, section, offsetof(struct listen_params, udp_public_addresses),
 			    "an address that others reach", "nothing can be sent to %s", text);
 		return -1;
 	}
@@ -47,8 +47,8 @@ int config_load_reach(struct listen_config *listen, const struct section *sectio
 {
 	const struct listen_params *p = listen->params;
 
-	for (size_t i = 0; i < p->public_addresses.count; i++) {
-		if (set_public_address(listen, section, &p->public_addresses.items[i], reterr) <
+	for (size_t i = 0; i < p->udp_public_addresses.count; i++) {
+		if (set_public_address(listen, section, &p->udp_public_addresses.items[i], reterr) <
 		    0) {
 			return -1;
 		}

@@ -8,7 +8,8 @@
 
 #include "socksd/config.h"
 
-/* Fill listen->public_ipv4, public_ipv6 and bind_ports from listen->params. 0, or -1 with *reterr.
+/* Fill listen->udp_public_ipv4, public_ipv6 and bind_ports from listen->params. 0, or -1 with
+ * *reterr.
  */
 int config_load_reach(struct listen_config *listen, const struct section *section,
 		      struct ini_error *reterr);

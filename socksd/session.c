@@ -219,6 +219,7 @@ void session_end(struct session *s, enum session_end_reason reason)
 	if (s->state == SESSION_ENDED) {
 		return;
 	}
+	session_stop_bind(s);
 	clients_leave(context->clients, &source, s->half_open);
 	count_end(s, reason);
 	log_end(s, reason);

@@ -16,6 +16,9 @@ void session_stop_bind(struct session *s)
 	struct handshake *h = s->handshake;
 	struct source source = source_of(&s->client);
 
+	if (!h) {
+		return;
+	}
 	bind_cancel(h->bind);
 	h->bind = NULL;
 	if (h->bind_entered) {
@@ -170,8 +173,8 @@ static struct bind *start(struct session *s)
 		.loop = s->context->loop,
 		.resolver = s->context->resolver,
 		.family = session_dns_family(s),
-		.public_ipv4 = listen->public_ipv4,
-		.public_ipv6 = listen->public_ipv6,
+		.public_ipv4 = listen->udp_public_ipv4,
+		.public_ipv6 = listen->udp_public_ipv6,
 		.first_port = listen->bind_ports.first,
 		.last_port = listen->bind_ports.last,
 	};

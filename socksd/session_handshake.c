@@ -24,7 +24,6 @@ void session_free_handshake(struct session *s)
 	}
 	auth_cancel(s->handshake->auth);
 	dial_cancel(s->handshake->dial);
-	session_stop_bind(s);
 	/* The password was in it. */
 	crypto_wipe(s->handshake->in, sizeof s->handshake->in);
 	free(s->handshake);
