@@ -290,6 +290,27 @@ START_TEST(test_threads)
 }
 END_TEST
 
+START_TEST(test_binds)
+{
+	struct clients *c = clients_new(&key);
+	struct addr a = parse("192.0.2.1");
+	struct addr b = parse("192.0.2.2");
+	struct source one = source_of(&a);
+	struct source two = source_of(&b);
+
+	ck_assert_int_eq(clients_enter(c, &roomy, &one), CLIENTS_ADMITTED);
+	ck_assert_int_eq(clients_enter(c, &roomy, &two), CLIENTS_ADMITTED);
+	ck_assert(clients_enter_bind(c, &one, 2));
+	ck_assert(clients_enter_bind(c, &one, 2));
+	ck_assert(!clients_enter_bind(c, &one, 2));
+	ck_assert(clients_enter_bind(c, &two, 2));
+	clients_leave_bind(c, &one);
+	ck_assert(clients_enter_bind(c, &one, 2));
+	ck_assert(!clients_enter_bind(c, &one, 2));
+	clients_free(c);
+}
+END_TEST
+
 SUITE_MAIN("clients", test_max_sessions, test_max_per_client, test_fair_share,
 	   test_fair_share_small, test_half_open, test_half_open_newcomer, test_half_open_flood,
-	   test_counts, test_threads)
+	   test_counts, test_threads, test_binds)
