@@ -21,6 +21,18 @@ bool egress_has_family(const struct egress *egress, int family)
 	return any || egress_address(egress, family);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+bool egress_equal(const struct egress *a, const struct egress *b)
+{
+	return same_text(a->name, b->name) && addr_equal(&a->ipv4, &b->ipv4) &&
+	       addr_equal(&a->ipv6, &b->ipv6) && same_text(a->interface, b->interface) &&
+	       a->fwmark == b->fwmark;
+}
+
 static int bind_address(const struct addr *a, int fd)
 {
 	const int on = 1;

@@ -7,6 +7,10 @@
 
 #include "common/metrics.h"
 
+#include "socksd/udp_drops.h"
+
+#define UDP_DROP_METRIC(X, name, help) X(udp_drop_##name, help)
+
 #define SOCKSD_METRICS(X)                                                                          \
 	X(sessions_accepted, "Connections accepted.")                                              \
 	X(sessions_now, "Sessions open now.")                                                      \
@@ -49,6 +53,12 @@
 	X(bytes_up, "Bytes from clients to targets, of sessions that have ended.")                 \
 	X(bytes_down, "Bytes from targets to clients, of sessions that have ended.")               \
 	X(bytes_spliced, "Of both, bytes that went through a pipe without being copied.")          \
+	X(udp_associations, "UDP associations begun.")                                             \
+	X(udp_associations_now, "UDP associations open now.")                                      \
+	X(udp_refused_per_client, "UDP associations refused: max-udp-per-client was reached.")     \
+	X(udp_datagrams_up, "Datagrams from clients sent on to targets.")                          \
+	X(udp_datagrams_down, "Datagrams from targets sent on to clients.")                        \
+	UDP_DROPS(UDP_DROP_METRIC, X)                                                              \
 	X(pipe_missing,                                                                            \
 	  "Bulk reads that were copied for lack of a pipe, of sessions that have ended.")
 

@@ -236,12 +236,17 @@ static bool command_matches(const struct rule *rule, enum socks5_command command
 	return (rule->commands & 1u << command) != 0;
 }
 
+/* The conditions about who asks for what kind of service. */
+static bool party_matches(const struct rule *rule, const struct rules_request *request)
+{
+	return command_matches(rule, request->command) && user_matches(rule, request) &&
+	       (!rule->clients || netset_contains(rule->clients, request->client));
+}
+
 /* All conditions but the destination. */
 static bool request_matches(const struct rule *rule, const struct rules_request *request)
 {
-	return command_matches(rule, request->command) && port_matches(rule, request->port) &&
-	       user_matches(rule, request) &&
-	       (!rule->clients || netset_contains(rule->clients, request->client));
+	return port_matches(rule, request->port) && party_matches(rule, request);
 }
 
 static bool name_matches(const struct rule *rule, const struct rules_request *request)
@@ -376,6 +381,26 @@ bool rules_deny_anybody(const struct rules *rules, const struct rules_request *r
 	}
 	*ret_rule = NULL;
 	return true;
+}
+
+bool rules_deny_command(const struct rules *rules, const struct rules_request *request,
+			const struct rule **ret_rule)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct rule *rule = &rules->items[i];
+
+		if (!party_matches(rule, request)) {
+			continue;
+		}
+		if (rule->allow) {
+			return false; /* some destination may be let through here */
+		}
+		if (rule->port_count == 0 && !rule->destinations) {
+			*ret_rule = rule;
+			return true;
+		}
+	}
+	return false;
 }
 
 const char *rules_verdict_name(const struct rules_verdict *verdict)

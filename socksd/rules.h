@@ -88,14 +88,14 @@ int rules_init(struct rules *rules, size_t count);
 /* Frees what the rules own. */
 void rules_done(struct rules *rules);
 
+/* "25" or "6000-6063". 0, or -EINVAL as below. */
+int rule_parse_ports(const char *text, struct rule_ports *ret_ports, const char **reterr_why);
+
 /* Add an item to a condition. 0, -ENOMEM, -E2BIG (too many), or -EINVAL with *reterr_why, a static
  * text. A rule's `allow` must be set before destinations are added. */
 int rule_add_command(struct rule *rule, const char *word, const char **reterr_why);
 int rule_add_ports(struct rule *rule, const char *text, const char **reterr_why);
 int rule_add_destination(struct rule *rule, const char *text, size_t len, const char **reterr_why);
-
-/* A port, or FIRST-LAST. 0, or -EINVAL with *reterr_why, a static text. */
-int rule_parse_ports(const char *text, struct rule_ports *ret_ports, const char **reterr_why);
 
 /* All is added. */
 void rules_seal(struct rules *rules);
@@ -140,6 +140,11 @@ bool rules_know_bind(const struct rules *rules);
  * one that lists names only does not). When not, *ret_rule is the rule that may allow it. */
 bool rules_deny_anybody(const struct rules *rules, const struct rules_request *request,
 			const struct addr *anybody, const struct rule **ret_rule);
+
+/* Whether the command, UDP ASSOCIATE, is denied to this client whatever the destination;
+ * request->name and port are not looked at. *ret_rule is the rule then. */
+bool rules_deny_command(const struct rules *rules, const struct rules_request *request,
+			const struct rule **ret_rule);
 
 /* "rule", "no_rule", the guard's token, or "allowed": the one word for a verdict in logs. */
 const char *rules_verdict_name(const struct rules_verdict *verdict);

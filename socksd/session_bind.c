@@ -22,7 +22,7 @@ void session_stop_bind(struct session *s)
 	bind_cancel(h->bind);
 	h->bind = NULL;
 	if (h->bind_entered) {
-		clients_leave_bind(s->context->clients, &source);
+		clients_leave_service(s->context->clients, &source, CLIENTS_BIND);
 		session_count(s, METRIC_bind_waiting_now, -1);
 		h->bind_entered = false;
 	}
@@ -204,8 +204,8 @@ enum progress session_start_bind(struct session *s)
 		session_note_rule(s, rule);
 		return refuse(s, SOCKS5_NOT_ALLOWED, rule ? "rule" : "no_rule", SESSION_END_DENIED);
 	}
-	if (!clients_enter_bind(s->context->clients, &source,
-				s->context->config->limits->max_binds_per_client)) {
+	if (!clients_enter_service(s->context->clients, &source, CLIENTS_BIND,
+				   s->context->config->limits->max_binds_per_client)) {
 		session_count(s, METRIC_bind_refused, 1);
 		return refuse(s, SOCKS5_NOT_ALLOWED, "max-binds-per-client", SESSION_END_DENIED);
 	}

@@ -94,8 +94,8 @@ enum progress session_on_linger(struct session *s)
 			side->readable = false;
 			return PROGRESS_WAIT;
 		}
-		s->lingered_bytes += n > 0 ? (size_t)n : 0;
-		if (n <= 0 || s->lingered_bytes > LINGER_BYTES) {
+		s->discarded_bytes += n > 0 ? (size_t)n : 0;
+		if (n <= 0 || s->discarded_bytes > LINGER_BYTES) {
 			session_end(s, s->refused_for);
 			return PROGRESS_WAIT;
 		}
@@ -415,7 +415,7 @@ static char *target_text(const struct socks5_target *target)
 static enum progress (*const command_table[])(struct session *s) = {
 	[SOCKS5_CONNECT] = start_dial,
 	[SOCKS5_BIND] = session_start_bind,
-	[SOCKS5_ASSOCIATE] = NULL,
+	[SOCKS5_ASSOCIATE] = session_start_associate,
 };
 
 enum progress session_on_request(struct session *s)

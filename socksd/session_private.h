@@ -6,6 +6,7 @@
 #ifndef SOCKSD_SESSION_PRIVATE_H
 #define SOCKSD_SESSION_PRIVATE_H
 
+#include "socksd/associate.h"
 #include "socksd/bind.h"
 #include "socksd/dial.h"
 #include "socksd/privacy.h"
@@ -47,16 +48,19 @@ struct session {
 		SESSION_DIAL, /* and a BIND until it listens */
 		SESSION_BIND,
 		SESSION_RELAY,
+		SESSION_ASSOCIATE,
 		SESSION_LINGER,
 		SESSION_ENDED,
 	} state;
 	bool half_open;                    /* in context->clients: the request is not complete */
 	const struct listen_config *login; /* whose user it is; NULL: nobody has logged in */
 	struct timer deadline;
-	struct relay relay;                  /* its client side is watched from the start */
-	struct handshake *handshake;         /* NULL from RELAY on */
+	struct relay relay;          /* its client side is watched from the start */
+	struct handshake *handshake; /* NULL from RELAY on */
+	struct associate *associate; /* ASSOCIATE; its control connection is relay's client */
+	bool counted_udp;            /* in context->clients, as an association */
 	enum session_end_reason refused_for; /* LINGER */
-	size_t lingered_bytes;
+	size_t discarded_bytes;              /* LINGER, ASSOCIATE */
 	/* for the log */
 	uint8_t *user; /* NULL: none; any bytes */
 	uint8_t user_len;
@@ -105,6 +109,19 @@ enum progress session_on_linger(struct session *s);
 
 /* The target took too long. */
 void session_on_connect_timeout(struct session *s);
+
+/* --- session_associate.c --- */
+
+/* The command UDP ASSOCIATE. */
+enum progress session_start_associate(struct session *s);
+
+/* The handler of the association's control connection. */
+enum progress session_on_control(struct session *s);
+
+/* Close its sockets; harmless when there is none. */
+void session_end_associate(struct session *s);
+
+/* --- session_handshake.c --- */
 
 /* What the commands have in common; while s->handshake is there. */
 

@@ -332,6 +332,51 @@ START_TEST(test_deny_name)
 }
 END_TEST
 
+/* What holds whatever the destination. */
+START_TEST(test_deny_command)
+{
+	static const struct spec specs[] = {
+		{ "dns", false, "udp", NULL, NULL, NULL, "53" },
+		{ "nets", false, "udp", NULL, NULL, "10.0.0.0/8", NULL },
+		{ "lan", true, "udp", LAN "/32", NULL, "192.168.0.0/16", NULL },
+		{ "no-udp", false, "udp", NULL, NULL, NULL, NULL },
+		{ "no-bind", false, "bind", NULL, "alice", NULL, NULL },
+	};
+	static const struct {
+		enum socks5_command command;
+		const char *client;
+		const char *user;
+		const char *rule;
+	} cases[] = {
+		{ SOCKS5_ASSOCIATE, LAN, NULL, NULL },
+		{ SOCKS5_ASSOCIATE, "203.0.113.9", NULL, "no-udp" },
+		{ SOCKS5_CONNECT, "203.0.113.9", NULL, NULL },
+		{ SOCKS5_BIND, LAN, "alice", "no-bind" },
+		{ SOCKS5_BIND, LAN, "bob", NULL },
+	};
+	struct fixture f;
+
+	set_up(&f, specs, ARRAY_SIZE(specs));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct addr client;
+		const struct rules_request request = {
+			.command = cases[i].command,
+			.client = &client,
+			.user = cases[i].user,
+			.user_len = cases[i].user ? strlen(cases[i].user) : 0,
+		};
+		const struct rule *rule = NULL;
+
+		ck_assert_int_eq(addr_parse_ip(cases[i].client, &client), 0);
+		ck_assert_msg(rules_deny_command(&f.rules, &request, &rule) ==
+				      (cases[i].rule != NULL),
+			      "case %zu", i);
+		ck_assert(!rule || strcmp(rule->name, cases[i].rule) == 0);
+	}
+	tear_down(&f);
+}
+END_TEST
+
 START_TEST(test_bad_items)
 {
 	static const char *const ports[] = {
@@ -464,5 +509,5 @@ START_TEST(test_deny_anybody)
 END_TEST
 
 SUITE_MAIN("rules", test_conditions, test_first_match, test_guard_stands, test_guard_overruled,
-	   test_deny_name, test_bad_items, test_no_rules, test_bind, test_know_bind,
-	   test_deny_anybody)
+	   test_deny_name, test_deny_command, test_bad_items, test_no_rules, test_bind,
+	   test_know_bind, test_deny_anybody)

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-#include "socksd/config_reach.h"
+#include "socksd/config_udp.h"
 
-#include <errno.h>
 #include <stddef.h>
-#include <string.h>
 
-/* The key with the public addresses is of no use with one that nobody can be told to connect to. */
 static int set_public_address(struct listen_config *listen, const struct section *section,
 			      const struct addr *a, struct ini_error *reterr)
 {
@@ -23,29 +20,18 @@ static int set_public_address(struct listen_config *listen, const struct section
 	}
 	if (scope == ADDR_UNSPECIFIED || scope == ADDR_MULTICAST || scope == ADDR_RESERVED) {
 		params_fail(reterr, section, offsetof(struct listen_params, udp_public_addresses),
-			    "an address that others reach", "nothing can be sent to %s", text);
+			    "an address of one host", "nothing can be sent to %s", text);
 		return -1;
 	}
 	*slot = folded;
 	return 0;
 }
 
-static int set_ports(const char *text, struct rule_ports *ports, const struct section *section,
-		     size_t offset, struct ini_error *reterr)
-{
-	const char *why = NULL;
-
-	if (text && rule_parse_ports(text, ports, &why) < 0) {
-		params_fail(reterr, section, offset, why, "bad port %s", INI_QUOTE(text));
-		return -1;
-	}
-	return 0;
-}
-
-int config_load_reach(struct listen_config *listen, const struct section *section,
-		      struct ini_error *reterr)
+int config_load_udp(struct listen_config *listen, const struct section *section,
+		    struct ini_error *reterr)
 {
 	const struct listen_params *p = listen->params;
+	const char *why;
 
 	for (size_t i = 0; i < p->udp_public_addresses.count; i++) {
 		if (set_public_address(listen, section, &p->udp_public_addresses.items[i], reterr) <
@@ -53,6 +39,11 @@ int config_load_reach(struct listen_config *listen, const struct section *sectio
 			return -1;
 		}
 	}
-	return set_ports(p->bind_port_range, &listen->bind_ports, section,
-			 offsetof(struct listen_params, bind_port_range), reterr);
+	if (p->udp_port_range &&
+	    rule_parse_ports(p->udp_port_range, &listen->udp_ports, &why) < 0) {
+		params_fail(reterr, section, offsetof(struct listen_params, udp_port_range),
+			    "FIRST-LAST", "%s", why);
+		return -1;
+	}
+	return 0;
 }
