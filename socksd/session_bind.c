@@ -148,17 +148,6 @@ static void on_done(void *arg, const struct bind_result *result)
 
 /* --- the command ----------------------------------------------------------------------------- */
 
-static void note_local(const struct session *s, struct addr *ret_local)
-{
-	socklen_t len = sizeof *ret_local;
-
-	*ret_local = (struct addr){ 0 };
-	if (getsockname(s->relay.side[RELAY_CLIENT].watch.fd, &ret_local->sa, &len) < 0) {
-		*ret_local = (struct addr){ 0 };
-	}
-	*ret_local = addr_unmap(ret_local);
-}
-
 static struct bind *start(struct session *s)
 {
 	static const struct bind_ops ops = {
@@ -179,7 +168,9 @@ static struct bind *start(struct session *s)
 		.last_port = listen->bind_ports.last,
 	};
 
-	note_local(s, &config.client_side);
+	if (session_local(s, &config.client_side) < 0) {
+		return NULL;
+	}
 	return bind_start(&config, &s->handshake->target, &ops, s);
 }
 

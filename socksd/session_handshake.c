@@ -105,6 +105,18 @@ enum progress session_on_linger(struct session *s)
 
 /* --- connecting ------------------------------------------------------------------------------ */
 
+int session_local(struct session *s, struct addr *ret_local)
+{
+	struct addr a = { 0 };
+	socklen_t len = sizeof a;
+
+	if (getsockname(session_client(s)->watch.fd, &a.sa, &len) < 0) {
+		return -errno;
+	}
+	*ret_local = addr_unmap(&a);
+	return 0;
+}
+
 struct rules_request session_rules_request(const struct session *s)
 {
 	const struct socks5_target *target = &s->handshake->target;

@@ -133,6 +133,9 @@ bool session_answer(struct session *s, const void *bytes, size_t len);
 enum progress session_refuse_request(struct session *s, enum socks5_reply reply,
 				     enum session_end_reason reason);
 
+/* Our end of the client's connection, folded. 0 or -errno. */
+int session_local(struct session *s, struct addr *ret_local);
+
 /* What the rules are asked about; valid as long as the handshake. */
 struct rules_request session_rules_request(const struct session *s);
 
