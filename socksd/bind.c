@@ -389,7 +389,8 @@ static void wait_for_anybody(struct bind *b)
 	b->anybody_family = b->found[0].sa.sa_family;
 	expected_peer_add(&b->expected, &b->found[0]);
 	r = listen_for(b, NULL, egress);
-	if (r < 0 && b->config.client_side.sa.sa_family != b->anybody_family) {
+	if (r < 0 && b->config.client_side.sa.sa_family != b->anybody_family &&
+	    !(egress && is_of_the_egress(-r))) {
 		/* Either may just stand for "not known"; there is no way for this family. */
 		b->anybody_family = b->config.client_side.sa.sa_family;
 		r = listen_for(b, NULL, egress);
