@@ -59,10 +59,19 @@ void clients_handshake_done(struct clients *clients, const struct source *source
 /* half_open: clients_handshake_done() was not called. */
 void clients_leave(struct clients *clients, const struct source *source, bool half_open);
 
-/* Count one of its sessions as a UDP association too, until clients_leave_udp(), unless it has
- * `max` of them already. */
-bool clients_enter_udp(struct clients *clients, const struct source *source, uint64_t max);
-void clients_leave_udp(struct clients *clients, const struct source *source);
+/* What a session may be counted as besides. */
+enum clients_service {
+	CLIENTS_UDP,  /* a UDP association */
+	CLIENTS_BIND, /* a BIND that waits */
+	CLIENTS_SERVICES,
+};
+
+/* Count one of a source's sessions as a service, too, until clients_leave_service(), unless it has
+ * `max` of them already: then false. */
+bool clients_enter_service(struct clients *clients, const struct source *source,
+			   enum clients_service service, uint64_t max);
+void clients_leave_service(struct clients *clients, const struct source *source,
+			   enum clients_service service);
 
 /* Sessions in all, and sources that have any. */
 uint64_t clients_session_count(struct clients *clients);

@@ -104,12 +104,27 @@ static int load_users(struct listen_config *listen, const struct section *sectio
 	return r < 0 ? -1 : 0;
 }
 
+static int load_bind_ports(struct listen_config *listen, const struct section *section,
+			   struct ini_error *reterr)
+{
+	const char *text = listen->params->bind_port_range;
+	const char *why;
+
+	if (text && rule_parse_ports(text, &listen->bind_ports, &why) < 0) {
+		params_fail(reterr, section, offsetof(struct listen_params, bind_port_range),
+			    "FIRST-LAST", "%s", why);
+		return -1;
+	}
+	return 0;
+}
+
 static int add_listen(struct listen_config *listen, const struct section *section,
 		      struct ini_error *reterr)
 {
 	listen->name = section->name;
 	listen->params = section->values;
-	if (check_listen(section, reterr) < 0 || config_load_udp(listen, section, reterr) < 0) {
+	if (check_listen(section, reterr) < 0 || config_load_udp(listen, section, reterr) < 0 ||
+	    load_bind_ports(listen, section, reterr) < 0) {
 		return -1;
 	}
 	if (listen->params->auth == LISTEN_AUTH_PASSWORD) {

@@ -42,8 +42,9 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	  "Says that auth = none with clients = any is meant: everybody can use this proxy.")      \
 	P(BOOL, udp, "udp", "yes", 0, 0, RELOAD, "Whether clients may have UDP relayed.")          \
 	P(IPS, udp_public_addresses, "udp-public-address", NULL, 0, 0, RELOAD,                     \
-	  "Addresses at which clients reach this one from outside, at most one of each family: "   \
-	  "told to them, instead of its own, as the place to send datagrams to.")                  \
+	  "Addresses at which this one is reached from outside, at most one of each family: told " \
+	  "to clients, instead of its own, as the place to send datagrams to and, by BIND, where " \
+	  "their peers can connect to.")                                                           \
 	P(TEXT, udp_port_range, "udp-port-range", NULL, 0, 0, RELOAD,                              \
 	  "Ports, as FIRST-LAST, that clients are told to send datagrams to; by default any.")     \
 	PC(udp_source, "udp-source", "address", "address|network|any", RELOAD,                     \
@@ -56,7 +57,9 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	   "Whose datagrams reach a client: anybody's, as games and calls between peers need it; " \
 	   "those from addresses, or addresses and ports, that it has sent to.")                   \
 	P(BOOL, udp_fragments, "udp-fragments", "yes", 0, 0, RELOAD,                               \
-	  "Whether datagrams that a client sends in SOCKS fragments are put together.")
+	  "Whether datagrams that a client sends in SOCKS fragments are put together.")            \
+	P(TEXT, bind_port_range, "bind-port-range", NULL, 0, 0, RELOAD,                            \
+	  "Ports, as FIRST-LAST, on which the peers of BIND are waited for; by default any.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 
 #define LIMITS_PARAMS(P, PC)                                                                      \
@@ -80,6 +83,11 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	  "From the connection to the complete request, however many bytes come in between.")     \
 	P(DURATION, connect_timeout_ms, "connect-timeout", "15s", 100, 600000, RELOAD,            \
 	  "For finding and reaching the target.")                                                 \
+	P(DURATION, bind_timeout_ms, "bind-timeout", "2m", 100, 86400000, RELOAD,                 \
+	  "From the first reply to BIND to the connection of the peer.")                          \
+	P(COUNT, max_binds_per_client, "max-binds-per-client", "64", 1, 10000000, RELOAD,         \
+	  "BIND requests that may wait for their peers at the same time, from one IPv4 address "  \
+	  "or IPv6 /64.")                                                                         \
 	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,               \
 	  "Sessions in which nothing moves for so long are ended.")                               \
 	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD,   \
@@ -169,7 +177,8 @@ struct listen_config {
 	struct users *users;         /* NULL unless auth = password */
 	struct addr udp_public_ipv4; /* AF_UNSPEC: none */
 	struct addr udp_public_ipv6;
-	struct rule_ports udp_ports; /* all 0: any */
+	struct rule_ports udp_ports;  /* all 0: any */
+	struct rule_ports bind_ports; /* likewise */
 };
 
 struct config {

@@ -41,6 +41,11 @@
 	X(names_asked, "Lookups that DNS was asked for.")                                          \
 	X(dial_failed, "Requests for a target that could not be reached.")                         \
 	X(dial_timeout, "Requests for a target that did not answer in time.")                      \
+	X(bind_waiting_now, "BIND requests that wait for their peer now.")                         \
+	X(bind_connected, "BIND requests whose peer has connected.")                               \
+	X(bind_strangers, "Connections to BIND requests that were reset: somebody else's.")        \
+	X(bind_timeout, "BIND requests whose peer did not connect in time.")                       \
+	X(bind_refused, "BIND requests refused: max-binds-per-client was reached.")                \
 	X(idle_timeout, "Sessions ended because nothing moved for too long.")                      \
 	X(stall_timeout, "Sessions ended because one side took no bytes for too long.")            \
 	X(resets_passed, "Sessions ended because one side reset its connection.")                  \

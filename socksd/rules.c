@@ -228,11 +228,18 @@ static bool port_matches(const struct rule *rule, uint16_t port)
 	return rule->port_count == 0;
 }
 
+static bool command_matches(const struct rule *rule, enum socks5_command command)
+{
+	if (rule->commands == 0) {
+		return command != SOCKS5_BIND || !rule->allow;
+	}
+	return (rule->commands & 1u << command) != 0;
+}
+
 /* The conditions about who asks for what kind of service. */
 static bool party_matches(const struct rule *rule, const struct rules_request *request)
 {
-	return (rule->commands == 0 || (rule->commands & 1u << request->command) != 0) &&
-	       user_matches(rule, request) &&
+	return command_matches(rule, request->command) && user_matches(rule, request) &&
 	       (!rule->clients || netset_contains(rule->clients, request->client));
 }
 
@@ -311,7 +318,7 @@ struct rules_verdict rules_check(const struct rules *rules, const struct rules_r
 			verdict.rule = rule;
 		}
 	}
-	if (verdict.rule && !verdict.rule->allow) {
+	if (verdict.rule ? !verdict.rule->allow : request->command == SOCKS5_BIND) {
 		verdict.allowed = false;
 		return verdict;
 	}
@@ -338,7 +345,42 @@ bool rules_deny_name(const struct rules *rules, const struct rules_request *requ
 			return false; /* some addresses may be let through here */
 		}
 	}
+	*ret_rule = NULL;
+	return request->command == SOCKS5_BIND;
+}
+
+bool rules_know_bind(const struct rules *rules)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		if (rules->items[i].allow && (rules->items[i].commands & 1u << SOCKS5_BIND) != 0) {
+			return true;
+		}
+	}
 	return false;
+}
+
+/* Whether the rule says something about peers that are not known yet. */
+static bool anybody_matches(const struct rule *rule, const struct addr *anybody)
+{
+	if (rule->allow) {
+		return !rule->destinations || rule->has_nets;
+	}
+	return !rule->destinations || address_matches(rule, anybody);
+}
+
+bool rules_deny_anybody(const struct rules *rules, const struct rules_request *request,
+			const struct addr *anybody, const struct rule **ret_rule)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct rule *rule = &rules->items[i];
+
+		if (request_matches(rule, request) && anybody_matches(rule, anybody)) {
+			*ret_rule = rule;
+			return !rule->allow;
+		}
+	}
+	*ret_rule = NULL;
+	return true;
 }
 
 bool rules_deny_command(const struct rules *rules, const struct rules_request *request,
@@ -365,6 +407,9 @@ const char *rules_verdict_name(const struct rules_verdict *verdict)
 {
 	if (verdict->rule && !verdict->rule->allow) {
 		return "rule";
+	}
+	if (!verdict->allowed && verdict->guard == GUARD_ALLOWED) {
+		return "no_rule";
 	}
 	return guard_verdict_name(verdict->guard);
 }

@@ -29,6 +29,7 @@ static const struct session_row {
 	[SESSION_VERIFY] = { "verify", NULL, false },
 	[SESSION_REQUEST] = { "request", session_on_request, false },
 	[SESSION_DIAL] = { "dial", NULL, false },
+	[SESSION_BIND] = { "bind", session_on_bind_data, false },
 	[SESSION_RELAY] = { "relay", NULL, false },
 	[SESSION_ASSOCIATE] = { "associate", session_on_control, true },
 	[SESSION_LINGER] = { "linger", session_on_linger, true },
@@ -69,6 +70,8 @@ static uint64_t deadline_of(const struct session *s, enum session_state state)
 	switch (state) {
 	case SESSION_DIAL:
 		return now_ms + limits->connect_timeout_ms;
+	case SESSION_BIND:
+		return now_ms + limits->bind_timeout_ms;
 	case SESSION_RELAY:
 		return now_ms + limits->idle_timeout_ms;
 	case SESSION_ASSOCIATE:
@@ -161,6 +164,7 @@ static void count_end(struct session *s, enum session_end_reason reason)
 		[SESSION_END_DENIED] = METRIC_dial_denied,
 		[SESSION_END_UNREACHABLE] = METRIC_dial_failed,
 		[SESSION_END_CONNECT_TIMEOUT] = METRIC_dial_timeout,
+		[SESSION_END_BIND_TIMEOUT] = METRIC_bind_timeout,
 		[SESSION_END_NO_MEMORY] = METRIC_refused_memory,
 		[SESSION_END_REVOKED] = METRIC_sessions_revoked,
 		[SESSION_END_SHUTDOWN] = METRIC_COUNT,
@@ -236,6 +240,7 @@ void session_end(struct session *s, enum session_end_reason reason)
 	if (s->state == SESSION_ENDED) {
 		return;
 	}
+	session_stop_bind(s);
 	count_end(s, reason);
 	log_end(s, reason);
 	session_end_associate(s);
@@ -390,6 +395,10 @@ static void on_client(struct watch *watch, uint32_t events)
 	if (events & (LOOP_URGENT | LOOP_RDHUP)) {
 		side->eager = true;
 	}
+	if (s->state == SESSION_BIND && events & LOOP_RDHUP) {
+		/* Nobody is left to be told who has come. */
+		events |= LOOP_HANGUP;
+	}
 	if (events & (LOOP_ERROR | LOOP_HANGUP) && s->state != SESSION_LINGER) {
 		session_end(s, s->state == SESSION_ASSOCIATE ? SESSION_END_CLIENT_RESET
 							     : SESSION_END_GONE);
@@ -413,6 +422,9 @@ static void on_deadline(struct timer *timer)
 		break;
 	case SESSION_DIAL:
 		session_on_connect_timeout(s);
+		break;
+	case SESSION_BIND:
+		session_on_bind_timeout(s);
 		break;
 	case SESSION_LINGER:
 		session_end(s, s->refused_for);

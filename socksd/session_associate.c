@@ -8,19 +8,6 @@ enum {
 	CONTROL_BYTES_MAX = 65536, /* how much a client may say while its datagrams are relayed */
 };
 
-/* Where the client reached us. 0 or -errno. */
-static int get_local(struct session *s, struct addr *ret_local)
-{
-	struct addr a;
-	socklen_t len = sizeof a;
-
-	if (getsockname(session_client(s)->watch.fd, &a.sa, &len) < 0) {
-		return -errno;
-	}
-	*ret_local = addr_unmap(&a);
-	return 0;
-}
-
 static int start(struct session *s, struct addr *ret_address)
 {
 	struct addr local;
@@ -33,7 +20,7 @@ static int start(struct session *s, struct addr *ret_address)
 		.local = &local,
 		.request = &s->handshake->target,
 	};
-	int r = get_local(s, &local);
+	int r = session_local(s, &local);
 
 	s->why = "no_socket";
 	return r < 0 ? r : associate_start(&config, &s->associate, ret_address, &s->why);
@@ -43,8 +30,8 @@ static bool enter_clients(struct session *s)
 {
 	struct source source = source_of(&s->client);
 
-	s->counted_udp = clients_enter_udp(s->context->clients, &source,
-					   s->context->config->limits->max_udp_per_client);
+	s->counted_udp = clients_enter_service(s->context->clients, &source, CLIENTS_UDP,
+					       s->context->config->limits->max_udp_per_client);
 	return s->counted_udp;
 }
 
@@ -110,7 +97,7 @@ void session_end_associate(struct session *s)
 		s->associate = NULL;
 	}
 	if (s->counted_udp) {
-		clients_leave_udp(s->context->clients, &source);
+		clients_leave_service(s->context->clients, &source, CLIENTS_UDP);
 		s->counted_udp = false;
 	}
 }
