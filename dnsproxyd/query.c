@@ -66,6 +66,7 @@ static void prefetch(struct query_context *c, const struct query_draft *draft,
 static bool answer_from_cache(struct query_context *c, struct query_draft *draft, size_t limit,
 			      uint8_t *buf, size_t cap, size_t *ret_len)
 {
+	struct dnsmsg_ede ede;
 	struct cache_result result;
 	enum cache_outcome outcome =
 		cache_get(c->cache, &draft->key, loop_now_ms(c->loop), buf, cap, &result);
@@ -75,7 +76,8 @@ static bool answer_from_cache(struct query_context *c, struct query_draft *draft
 		return false;
 	}
 	count(c, METRIC_cache_hits);
-	*ret_len = dnsmsg_answer(buf, result.len, &draft->question, NULL, limit);
+	*ret_len = dnsmsg_answer(buf, result.len, &draft->question,
+				 dnsmsg_reason_ede(&result.reason, &ede), limit);
 	prefetch(c, draft, &result);
 	return true;
 }
@@ -284,6 +286,7 @@ static size_t answer_stale(struct query *query, uint8_t *buf, size_t cap)
 	struct query_context *c = query->context;
 	const struct dnsmsg_query *q = &query->draft.question;
 	struct dnsmsg_ede ede = { DNS_EDE_STALE_ANSWER, "no server answers" };
+	const struct dnsmsg_ede *why = &ede;
 	struct cache_result result;
 	enum cache_outcome outcome;
 
@@ -295,21 +298,24 @@ static size_t answer_stale(struct query *query, uint8_t *buf, size_t cap)
 	if (outcome == CACHE_MISS) {
 		return 0;
 	}
-	if ((buf[3] & DNSMSG_RCODE) == DNS_RCODE_NXDOMAIN) {
+	if (outcome == CACHE_HIT) {
+		why = dnsmsg_reason_ede(&result.reason, &ede);
+	} else if ((buf[3] & DNSMSG_RCODE) == DNS_RCODE_NXDOMAIN) {
 		ede.code = DNS_EDE_STALE_NXDOMAIN;
 	}
 	count(c, METRIC_cache_stale);
-	return dnsmsg_answer(buf, result.len, q, outcome == CACHE_EXPIRED ? &ede : NULL,
-			     reply_limit(q, query->is_udp, cap));
+	return dnsmsg_answer(buf, result.len, q, why, reply_limit(q, query->is_udp, cap));
 }
 
 /* What the client is told when there is no answer: the server's own reason if it gave one. */
-static struct dnsmsg_ede failure_ede(enum upstream_outcome outcome, const uint8_t *ede, size_t len)
+static struct dnsmsg_ede failure_ede(enum upstream_outcome outcome,
+				     const struct dnsmsg_reason *reason)
 {
 	struct dnsmsg_ede own = { .text = upstream_outcome_name(outcome) };
 
-	if (len == 2) {
-		own.code = (uint16_t)(ede[0] << 8 | ede[1]);
+	if (reason && reason->is_set) {
+		own.code = reason->code;
+		own.text = reason->text[0] ? reason->text : own.text;
 		return own;
 	}
 	switch (outcome) {
@@ -341,7 +347,9 @@ static void on_answer(struct inflight_waiter *waiter, const struct inflight_answ
 	if (outcome == UPSTREAM_ANSWER) {
 		memcpy(c->message, answer->msg, answer->len);
 		count(c, METRIC_answers);
-		finish(query, dnsmsg_answer(c->message, answer->len, q, NULL, limit),
+		finish(query,
+		       dnsmsg_answer(c->message, answer->len, q,
+				     dnsmsg_reason_ede(&answer->reason, &ede), limit),
 		       QUERY_FROM_UPSTREAM);
 		return;
 	}
@@ -350,7 +358,7 @@ static void on_answer(struct inflight_waiter *waiter, const struct inflight_answ
 		finish(query, len, QUERY_FROM_STALE);
 		return;
 	}
-	ede = failure_ede(outcome, answer ? answer->msg : NULL, answer ? answer->len : 0);
+	ede = failure_ede(outcome, answer ? &answer->reason : NULL);
 	count(c, METRIC_answers_failed);
 	finish(query,
 	       dnsmsg_error(q, answer ? answer->rcode : DNS_RCODE_SERVFAIL, &ede, c->message,

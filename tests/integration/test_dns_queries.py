@@ -471,6 +471,45 @@ def test_cache_file_refused():
     source.close()
 
 
+# --- why an answer is as it is --------------------------------------------------------------------
+
+
+def test_reason_is_passed_on():
+    """The EDE of a server's answer reaches clients that sent OPT: fresh, from the cache, after a restart, on errors"""
+    def answer(message, _transport):
+        name = message.name.lower()
+        text = b"" if name.startswith("plain") else "blocked by the ministry".encode()
+        options = struct.pack(">HHH", EDE, 2 + len(text), 17) + text + struct.pack(">HHH", EDE, 2, 4)
+        if name.startswith("broken"):
+            return message.answer_bytes(rcode=dns.SERVFAIL, additional=[dns.opt_record(options=options)])
+        if name.startswith("no"):
+            return message.answer_bytes(authority=[soa_record("example", 300, 300)], rcode=dns.NXDOMAIN,
+                                        additional=[dns.opt_record(options=options)])
+        return message.answer_bytes([a_record(message.name, "192.0.2.1", 300)], additional=[dns.opt_record(options=options)])
+
+    source = DnsServer(answer)
+    path = cache_path("reasons")
+    for round_number in range(2):
+        daemon = harness.dnsproxyd(source.address, f"cache.file={path}")
+        if round_number:
+            daemon.wait_log("cache-loaded")
+        for name, text in (("blocked.example", b"blocked by the ministry"), ("plain.example", b""),
+                           ("no.example", b"blocked by the ministry")):
+            for _ in range(2):
+                reply = ask(daemon.port, name)
+                expect(reply.options[EDE], b"\0\x11" + text, f"the EDE of {name}")
+                expect(reply.opt.rdata.count(struct.pack(">H", EDE) + b"\0"), 1, "the number of EDE options")
+                reply = ask(daemon.port, name, opt=False)
+                expect(reply.opt, None, f"the OPT of {name} without one in the query")
+        expect(len(source.seen), 3, "the number of queries the upstream saw")
+        if round_number:
+            reply = ask(daemon.port, "broken.example")
+            expect((reply.rcode, reply.options[EDE]), (dns.SERVFAIL, b"\0\x11blocked by the ministry"),
+                   "RCODE and EDE of an error")
+        daemon.stop()
+    source.close()
+
+
 # --- special names and types ----------------------------------------------------------------------
 
 
