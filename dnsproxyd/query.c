@@ -238,12 +238,22 @@ enum query_step query_try(struct query_context *c, const struct query_origin *or
 
 /* --- open queries ---------------------------------------------------------------------------- */
 
+void query_context_hold(struct query_context *c)
+{
+	c->open_count++;
+}
+
+void query_context_release(struct query_context *c)
+{
+	if (--c->open_count == 0) {
+		c->on_idle(c);
+	}
+}
+
 static void open_query(struct query *query)
 {
-	struct query_context *c = query->context;
-
-	c->open_count++;
-	metrics_add(c->metrics, METRIC_queries_open_now, 1);
+	query_context_hold(query->context);
+	metrics_add(query->context->metrics, METRIC_queries_open_now, 1);
 }
 
 /* The query is over: out of the count. */
@@ -253,9 +263,7 @@ static void close_query(struct query *query)
 
 	timer_stop(&query->stale_timer);
 	metrics_add(c->metrics, METRIC_queries_open_now, -1);
-	if (--c->open_count == 0) {
-		c->on_idle(c);
-	}
+	query_context_release(c);
 }
 
 static void log_reply(struct query *query, const uint8_t *reply, size_t len,

@@ -42,8 +42,8 @@ struct query_context {
 	const struct config *config;
 	struct fetcher fetcher;
 	struct client_counts *tcp_clients; /* connections of this worker */
-	size_t open_count;                 /* queries between query_start() and their end */
-	uint8_t *message; /* room for one message, DNSMSG_MAX bytes, for one call at a time */
+	size_t open_count; /* queries between query_start() and their end, and holds */
+	uint8_t *message;  /* room for one message, DNSMSG_MAX bytes, for one call at a time */
 	void (*on_idle)(struct query_context *context); /* the last open query has ended */
 };
 
@@ -100,5 +100,9 @@ size_t query_start(struct query *query, struct query_context *context,
 
 /* The client is gone; done is not called. */
 void query_cancel(struct query *query);
+
+/* Something else that is to end before the context counts as idle, and its end. */
+void query_context_hold(struct query_context *context);
+void query_context_release(struct query_context *context);
 
 #endif
