@@ -18,6 +18,7 @@
 #include "common/metrics.h"
 
 #include "dnsproxyd/cache.h"
+#include "dnsproxyd/cachekeeper.h"
 #include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
 #include "dnsproxyd/dnsmsg.h"
@@ -25,13 +26,17 @@
 #include "dnsproxyd/ratelimit.h"
 
 /* The client response timer of RFC 8767 section 5. */
-#define QUERY_STALE_TIMER_MS 1800
+#define QUERY_STALE_TIMER_MS   1800
+
+/* How often a question that waits is looked up again while the cache is filling from its file. */
+#define QUERY_LOADING_TIMER_MS 50
 
 /* What the queries of one worker share. Made and kept current by server.c. */
 struct query_context {
 	struct loop *loop;
 	struct metrics *metrics;
 	struct cache *cache;                /* shared by all workers */
+	const struct cachekeeper *keeper;   /* the same; NULL: it has no file */
 	struct ratelimit *ratelimit;        /* the same */
 	const struct crypto_key *trail_key; /* the same: of our marks, see trail.h */
 	const struct config *config;

@@ -37,6 +37,7 @@ struct upstream {
 	uint32_t open_count;
 	struct exchange *buckets[BUCKET_COUNT]; /* open exchanges, by question */
 	uint64_t ids_used[ID_WORDS];            /* their ids */
+	struct crypto_pool random;
 };
 
 /* One message on its way. */
@@ -49,7 +50,8 @@ struct exchange {
 	void *arg;
 	uint64_t sent_ms;
 	uint32_t question_hash; /* as the client asked it, in lower case */
-	uint16_t id;
+	uint16_t id;            /* no two open ones of a server share it */
+	uint16_t sent_id;       /* what c-ares has made of it: see ares_io.h */
 	uint16_t question_len;
 	uint8_t question[DNSMSG_QUESTION_MAX]; /* as sent */
 	bool with_edns;
@@ -125,7 +127,7 @@ static bool take_id(struct upstream *u, uint16_t *ret_id)
 	for (int i = 0; i < ID_TRIES; i++) {
 		uint16_t id;
 
-		crypto_random(&id, sizeof id);
+		crypto_pool_take(&u->random, &id, sizeof id);
 		if (!(u->ids_used[id / 64] & (UINT64_C(1) << (id % 64)))) {
 			u->ids_used[id / 64] |= UINT64_C(1) << (id % 64);
 			*ret_id = id;
@@ -486,7 +488,7 @@ static void choose_defences(struct exchange *e, bool by_stream)
 	e->mixed_case = !e->by_stream && u->config.randomize_case &&
 			defence_wants_case(&u->defence, e->again, now_ms(u));
 	if (e->mixed_case) {
-		crypto_random(random, sizeof random);
+		crypto_pool_take(&u->random, random, sizeof random);
 		defence_mix_case(e->question, e->question_len - 4u, random);
 	}
 }
@@ -547,6 +549,12 @@ bool upstream_should_log_loop(struct upstream *u)
 	}
 	u->loop_logged_ms = now_ms(u);
 	return true;
+}
+
+void upstream_note_network(struct upstream *u)
+{
+	ares_io_break_streams(u->io);
+	health_forget(&u->health, now_ms(u));
 }
 
 uint32_t upstream_open_count(const struct upstream *u)
