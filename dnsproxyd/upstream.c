@@ -172,7 +172,7 @@ bool upstream_is_asking(const struct upstream *u, const struct dnsmsg_query *que
 
 	for (; e; e = e->bucket_next) {
 		if (has_question(e, question, len) &&
-		    (e->id == query->id ||
+		    (e->sent_id == query->id ||
 		     (e->mixed_case && defence_case_is_telling(question, len - 4)))) {
 			return true;
 		}
@@ -305,7 +305,7 @@ static enum upstream_outcome judge(const struct exchange *e, const uint8_t *msg,
 				   struct dnsreply *ret_reply)
 {
 	enum dnsreply_status status =
-		dnsreply_check(msg, len, e->id, e->question, e->question_len, ret_reply);
+		dnsreply_check(msg, len, e->sent_id, e->question, e->question_len, ret_reply);
 
 	if (status != DNSREPLY_OK && status != DNSREPLY_BARE) {
 		return UPSTREAM_MALFORMED;
@@ -472,8 +472,9 @@ static void send_exchange(struct exchange *e, const struct dnsmsg_query *query)
 	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
 	e->sending = true;
-	ares_io_send_via(u->io, e->by_stream ? ARES_IO_VIA_STREAM : ARES_IO_VIA_DATAGRAM, buf, len,
-			 on_answer, e);
+	e->sent_id =
+		ares_io_send_via(u->io, e->by_stream ? ARES_IO_VIA_STREAM : ARES_IO_VIA_DATAGRAM,
+				 buf, len, on_answer, e);
 	e->sending = false;
 }
 
