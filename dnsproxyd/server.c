@@ -119,7 +119,7 @@ static int update_groups(struct server *server, const struct config *config)
 	if (f->groups && groups_adopt(f->groups, config)) {
 		return 0;
 	}
-	groups = groups_new(f->loop, f->metrics, config);
+	groups = groups_new(f->loop, f->metrics, config, f->groups);
 	if (!groups) {
 		return -errno;
 	}
