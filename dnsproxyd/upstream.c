@@ -520,6 +520,12 @@ void upstream_begin_trial(struct upstream *u)
 	health_begin_trial(&u->health, now_ms(u));
 }
 
+void upstream_note_network(struct upstream *u)
+{
+	ares_io_break_streams(u->io);
+	health_forget(&u->health, now_ms(u));
+}
+
 uint32_t upstream_open_count(const struct upstream *u)
 {
 	return u->open_count;
