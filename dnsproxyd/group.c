@@ -224,7 +224,7 @@ void groups_note_network(struct groups *groups)
 	for (size_t i = 0; i < groups->count; i++) {
 		struct group *g = &groups->items[i];
 
-		for (size_t k = 0; k < g->count; k++) {
+		for (size_t k = 0; k < g->pool.count; k++) {
 			upstream_note_network(g->upstreams[k]);
 		}
 	}
