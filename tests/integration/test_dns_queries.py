@@ -7,6 +7,7 @@ import functools
 import os
 import re
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -174,6 +175,29 @@ def test_drain_with_followers():
         daemon.stop()
         expect({len(item.result().answers) for item in waiting}, {1}, "the numbers of answers")
     slow.close()
+
+
+def test_drain_of_connections():
+    """SIGTERM: a connection that has not asked yet gets an answer, one that has had one is closed at once"""
+    upstream = Switch()
+    daemon = harness.dnsproxyd(upstream.address, "server.workers=1")
+    wire = query_bytes("first.example")
+    message = struct.pack(">H", len(wire)) + wire
+    used, fresh, silent = (socket.create_connection(("127.0.0.1", daemon.port), timeout=10) for _ in range(3))
+    with used, fresh, silent:
+        used.sendall(message)
+        read_tcp_message(used.makefile("rb"))
+        harness.wait_until(lambda: daemon.counters()["tcp_now"] == 3, what="three connections")
+        began = time.monotonic()
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait_log("draining")
+        expect(used.recv(1), b"", "what the connection gets that was used")
+        fresh.sendall(message)
+        expect(len(Message(read_tcp_message(fresh.makefile("rb"))).answers), 1, "answers to the fresh one")
+        expect(silent.recv(1), b"", "what the silent one gets")
+        daemon.stop()
+        expect(time.monotonic() - began < 3, True, "that nobody else was waited for")
+    upstream.close()
 
 
 # --- failures and stale answers -------------------------------------------------------------------

@@ -18,7 +18,7 @@ from harness import expect, wait_until
 from peers import ask_tcp, ask_udp
 from scripted_dns import ScriptedServer
 
-EDE = 15
+EDE, MARKS = 15, 65313
 QUICK = "upstream default.timeout=300ms"
 
 
@@ -444,15 +444,20 @@ def test_chi_square():
         expect(len(queries), total, "the number of queries")
         ports = [query.port for query in queries]
         idents = [query.message.ident for query in queries]
-        expect(min(ports) >= 1024, True, f"that the lowest port, {min(ports)}, is not reserved")
-        expect(max(ports) - min(ports) > 50000, True, f"that ports reach from {min(ports)} to {max(ports)}")
+        first, last = local_ports()
+        expect(min(ports) >= first and max(ports) <= last, True, f"that ports, {min(ports)} to {max(ports)}, are local ones")
         expect(len(set(idents)) > 9000, True, f"that {len(set(idents))} different IDs are many")
         check_uniform([ident >> 8 for ident in idents], 256, "high octets of IDs")
         check_uniform([ident & 255 for ident in idents], 256, "low octets of IDs")
         check_uniform([(b - a) % 65536 >> 8 for a, b in zip(idents, idents[1:])], 256, "steps between IDs")
-        low = min(ports)
-        check_uniform([(port - low) * 64 // (65536 - low) for port in ports], 64, "ranges of ports")
+        check_uniform([(port - first) * 64 // (last + 1 - first) for port in ports], 64, "ranges of ports")
         check_uniform([port & 63 for port in ports], 64, "low bits of ports")
+
+
+def local_ports():
+    """First and last of those that the kernel gives to outgoing connections."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        return tuple(int(word) for word in file.read().split())
 
 
 def check_uniform(values, buckets, what):
@@ -819,29 +824,87 @@ def test_loop():
     def script(query):
         query.reply(ask_udp(query.message.wire, daemon.port))
 
-    for option in ("privacy.randomize-case=on", "privacy.randomize-case=off"):
-        with running(script, options=[option]) as (daemon, server):
+    for options in (["privacy.randomize-case=on"], ["privacy.randomize-case=off"], ["server.workers=4"]):
+        with running(script, options=options) as (daemon, server):
             reply, took = timed_ask(daemon, f"{LETTERS}.loop.example")
-            expect(reply.rcode, dns.SERVFAIL, "the RCODE")
+            expect((reply.rcode, ede_of(reply)), (dns.SERVFAIL, 0), "RCODE and EDE")
             expect_between(0, took, 1, "the time it took")
             expect(len(server.seen), 1, "the messages sent")
             expect(daemon.counters()["loops"], 1, "loops")
+            expect(re.findall("forwarding-loop group=default server=([0-9.:]+)", daemon.log()), [server.address],
+                   "the servers that the log names")
+
+
+def ring_of(count, *options):
+    """Daemons of which each asks the next, the last one the first."""
+    ports = [harness.free_port() for _ in range(count)]
+    return [harness.Daemon("dnsproxyd", port, [f"listen test.address=127.0.0.1:{port}",
+                                               f"upstream default.server=127.0.0.9:{ports[0]}",
+                                               f"upstream next.server=127.0.0.1:{ports[(index + 1) % count]}",
+                                               "forward next.domain=example", "forward next.upstream=next", *options])
+            for index, port in enumerate(ports)]
+
+
+def check_ring(count, workers, options):
+    daemons = ring_of(count, f"server.workers={workers}", *options)
+    for number, by in enumerate((ask_udp, ask_tcp)):
+        reply, took = timed_ask(daemons[0], f"n{number}.{LETTERS}.ring.example", by=by)
+        expect((reply.rcode, ede_of(reply)), (dns.SERVFAIL, 0), "RCODE and EDE")
+        expect_between(0, took, 1, "the time it took")
+    counters = [daemon.counters() for daemon in daemons]
+    expect([item["upstream_sends"] for item in counters], [2] * count, "the messages each has sent")
+    expect([item["loops"] for item in counters], [2] + [0] * (count - 1), "loops")
+    found = re.findall("forwarding-loop group=next server=([0-9.:]+) back-from=127.0.0.1", daemons[0].log())
+    expect_between(1, len(found), min(2, workers), "the number of lines about it")
+    expect(set(found), {f"127.0.0.1:{daemons[1].port}"}, "the servers they name")
+    for daemon in daemons:
+        daemon.stop()
 
 
 def test_ring():
-    """Two daemons that ask each other send a question round once, not for ever"""
-    ports = [harness.free_port(), harness.free_port()]
-    daemons = [harness.Daemon("dnsproxyd", port, [f"listen test.address=127.0.0.1:{port}",
-                                                  f"upstream default.server=127.0.0.1:{other}"])
-               for port, other in zip(ports, reversed(ports))]
-    reply, took = timed_ask(daemons[0], f"{LETTERS}.ring.example")
-    expect(reply.rcode, dns.SERVFAIL, "the RCODE")
-    expect_between(0, took, 4.9, "the time it took")
-    time.sleep(2)
-    sent = sum(daemon.counters()["upstream_sends"] for daemon in daemons)
-    expect_between(2, sent, 6, "the messages sent by both")
-    for daemon in daemons:
-        daemon.stop()
+    for count, workers, options in ((2, 1, ()), (3, 1, ()), (4, 1, ()), (2, 4, ()), (3, 4, ()),
+                                    (2, 1, ("privacy.randomize-case=off",)),
+                                    (2, 1, ("upstream next.strategy=race", "cache.failure-ttl=1s"))):
+        yield (f"A ring of {count} daemons with {workers} workers is noticed by the first, at once {' '.join(options)}",
+               functools.partial(check_ring, count, workers, options))
+
+
+def test_ring_of_strangers():
+    """In a ring with a forwarder that knows nothing of marks a question goes round once, not for ever"""
+    def script(query):
+        # As other forwarders do: an id and a case of its own, no options.
+        wire = query_bytes(query.name, opt=dns.opt_record())
+        try:
+            query.reply(query.message.answer_bytes(rcode=Message(ask_udp(wire, daemon.port, 10)).rcode))
+        except OSError:
+            pass  # the daemon has been stopped
+
+    with running(script, options=["server.workers=2"]) as (daemon, server):
+        reply, took = timed_ask(daemon, f"{LETTERS}.strange.example")
+        expect(reply.rcode, dns.SERVFAIL, "the RCODE")
+        expect_between(0, took, 4.9, "the time it took")
+        expect_between(1, len(server.seen), 3, "the messages sent")
+
+
+def test_marks():
+    """Only servers in this network get marks, no two alike; what a client sends along is passed on, as far as it fits"""
+    with running(good) as (daemon, server):
+        for count in (0, 1, 3, 4, 5, 20):
+            sent = bytes(range(16)) * count
+            opt = dns.opt_record(options=dns.option_bytes(MARKS, sent))
+            reply = Message(ask_udp(query_bytes(f"marks{count}.example", opt=opt), daemon.port))
+            expect((reply.rcode, addresses(reply)), OK, "what the client sees")
+            expect(MARKS in reply.options, False, "that it gets marks")
+            passed = server.seen[-1].message.options[MARKS]
+            expect(passed[:len(sent[:64])], sent[:64], "the marks that were there")
+            expect(len(passed), min(64, len(sent) + 16), "the octets of marks")
+        own = [query.message.options[MARKS][-16:] for query in server.seen[:3]]
+        expect(len(set(own)), 3, "the number of different marks")
+        # Overheard, and sent along with another question: nothing happens.
+        opt = dns.opt_record(options=dns.option_bytes(MARKS, b"".join(own)))
+        reply = Message(ask_udp(query_bytes("overheard.example", opt=opt), daemon.port))
+        expect((reply.rcode, addresses(reply)), OK, "what the client sees")
+        expect(daemon.counters()["loops"], 0, "loops")
 
 
 # --- TCP ------------------------------------------------------------------------------------------
