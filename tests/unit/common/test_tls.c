@@ -500,17 +500,6 @@ END_TEST
 /* --- files -------------------------------------------------------------------------------------
  */
 
-static void copy(const char *from, const char *to)
-{
-	char command[1200];
-	char a[CERTIFICATES_PATH_MAX];
-	char b[CERTIFICATES_PATH_MAX];
-
-	snprintf(command, sizeof command, "cp -p '%s' '%s'", certificates_path(from, a),
-		 certificates_path(to, b));
-	ck_assert_int_eq(system(command), 0);
-}
-
 START_TEST(test_server_files)
 {
 	char certificate[CERTIFICATES_PATH_MAX];
@@ -519,8 +508,8 @@ START_TEST(test_server_files)
 	const char *path;
 	const char *why;
 
-	copy("good.pem", "a.pem");
-	copy("good.key", "a.key");
+	certificates_copy("good.pem", "a.pem");
+	certificates_copy("good.key", "a.key");
 	certificates_path("a.pem", certificate);
 	certificates_path("a.key", key);
 	certificates_path("other.key", other);
@@ -549,18 +538,18 @@ START_TEST(test_server_reload)
 	const char *path;
 	const char *why;
 
-	copy("good.pem", "a.pem");
-	copy("good.key", "a.key");
+	certificates_copy("good.pem", "a.pem");
+	certificates_copy("good.key", "a.key");
 	server = load_server("a", NULL);
 	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_OK);
 	ck_assert_int_eq(tls_server_reload(server, &path, &why), TLS_RELOAD_SAME);
-	copy("other.pem", "a.pem");
+	certificates_copy("other.pem", "a.pem");
 	/* In the middle of the change: the old one stays. */
 	ck_assert_int_eq(tls_server_reload(server, &path, &why), TLS_RELOAD_FAILED);
 	ck_assert_ptr_nonnull(strstr(path, "a.key"));
 	ck_assert_int_eq(tls_server_reload(server, &path, &why), TLS_RELOAD_SAME);
 	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_OK);
-	copy("other.key", "a.key");
+	certificates_copy("other.key", "a.key");
 	ck_assert_int_eq(tls_server_reload(server, &path, &why), TLS_RELOAD_DONE);
 	tls_client_set_trust(client, trust); /* no resumption */
 	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_WRONG_NAME);
