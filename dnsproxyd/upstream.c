@@ -51,7 +51,8 @@ struct exchange {
 	void *arg;
 	uint64_t sent_ms;
 	uint32_t question_hash; /* as the client asked it, in lower case */
-	uint16_t id;
+	uint16_t id;            /* no two open ones of a server share it */
+	uint16_t sent_id;       /* what c-ares has made of it: see ares_io.h */
 	uint16_t question_len;
 	uint8_t question[DNSMSG_QUESTION_MAX]; /* as sent */
 	bool with_edns;
@@ -182,7 +183,7 @@ bool upstream_is_asking(const struct upstream *u, const struct dnsmsg_query *que
 
 	for (; e; e = e->bucket_next) {
 		if (has_question(e, question, len) &&
-		    (e->id == query->id ||
+		    (e->sent_id == query->id ||
 		     (e->mixed_case && defence_case_is_telling(question, len - 4)))) {
 			return true;
 		}
@@ -315,7 +316,7 @@ static enum upstream_outcome judge(const struct exchange *e, const uint8_t *msg,
 				   struct dnsreply *ret_reply)
 {
 	enum dnsreply_status status =
-		dnsreply_check(msg, len, e->id, e->question, e->question_len, ret_reply);
+		dnsreply_check(msg, len, e->sent_id, e->question, e->question_len, ret_reply);
 
 	if (status != DNSREPLY_OK && status != DNSREPLY_BARE) {
 		return UPSTREAM_MALFORMED;
@@ -492,8 +493,9 @@ static void send_message(struct exchange *e, const uint8_t *msg, size_t len)
 	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
 	e->sending = true;
-	ares_io_send_via(u->io, e->by_stream ? ARES_IO_VIA_STREAM : ARES_IO_VIA_DATAGRAM, msg, len,
-			 on_answer, e);
+	e->sent_id =
+		ares_io_send_via(u->io, e->by_stream ? ARES_IO_VIA_STREAM : ARES_IO_VIA_DATAGRAM,
+				 msg, len, on_answer, e);
 	e->sending = false;
 }
 
