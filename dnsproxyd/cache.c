@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,8 +83,11 @@ struct shard {
 } __attribute__((aligned(64))); /* no two on one cache line */
 
 struct cache {
+	/* When the answers of each group became the past; 0: never. */
+	_Atomic uint64_t past_ms[UINT8_MAX + 1];
 	cache_hash_fn hash;
 	struct crypto_key hash_key;
+	_Atomic unsigned flush_count;
 	size_t size_bytes;
 	size_t shard_count; /* a power of two */
 	struct shard *shards;
@@ -132,6 +136,16 @@ static uint32_t entry_age_ticks(const struct entry *entry, uint64_t now_ms)
 static bool entry_is_fresh(const struct entry *entry, uint32_t age_ticks)
 {
 	return age_ticks < entry->ttl_s * TICKS_PER_S;
+}
+
+/* Whether it is from before cache_expire_group(). That is called some time after the network has
+ * changed, so an answer of the same tick is of the new one. */
+static bool entry_is_past(const struct cache *cache, const struct entry *entry)
+{
+	uint64_t past_ms =
+		atomic_load_explicit(&cache->past_ms[entry->group], memory_order_relaxed);
+
+	return past_ms != 0 && (int32_t)(entry->stored_tick - tick_of(past_ms)) < 0;
 }
 
 static uint32_t get_u32(const uint8_t *p)
@@ -333,6 +347,11 @@ void cache_free(struct cache *cache)
 
 /* --- keys --- */
 
+struct crypto_key cache_hash_key(const struct cache *cache)
+{
+	return cache->hash_key;
+}
+
 void cache_key_init(struct cache_key *key, const struct cache *cache, const uint8_t *question,
 		    size_t question_len, bool dnssec_ok, bool checking_disabled, uint8_t group)
 {
@@ -447,13 +466,12 @@ static void free_entries(struct entry *entry)
 	}
 }
 
-/* Link the entry in, in the place of one with its key, and make room for it. Returns what had to
- * go, for free_entries(). */
-static struct entry *shard_insert(struct shard *shard, const struct cache_key *key,
-				  struct entry *entry, uint64_t now_ms)
+/* Link the entry in, in the place of garbage (the one with its key, or NULL), and make room for it.
+ * Returns what had to go, for free_entries(). */
+static struct entry *shard_insert(struct shard *shard, struct entry *entry, struct entry *garbage,
+				  uint64_t now_ms)
 {
 	size_t bytes = allocated_bytes(entry);
-	struct entry *garbage = shard_find(shard, key);
 
 	if (garbage) {
 		entry->flags |= garbage->flags & ENTRY_VISITED;
@@ -471,12 +489,18 @@ static struct entry *shard_insert(struct shard *shard, const struct cache_key *k
 	return garbage;
 }
 
-int cache_put(struct cache *cache, const struct cache_key *key, const struct cache_answer *answer,
-	      const struct cache_ttls *ttls, uint64_t now_ms)
+unsigned cache_flush_count(const struct cache *cache)
 {
-	struct shard *shard = cache_shard(cache, key);
+	return atomic_load(&cache->flush_count);
+}
+
+/* Build the entry for an answer and see that it may be kept. 0 with *ret_entry owned, or as
+ * cache_put(). */
+static int make_entry(const struct shard *shard, const struct cache_key *key,
+		      const struct cache_answer *answer, const struct cache_ttls *ttls,
+		      uint64_t now_ms, struct entry **ret_entry)
+{
 	struct dnsmsg_header header;
-	struct entry *garbage;
 	struct entry *entry;
 
 	assert(ttls->max_s <= CACHE_TTL_MAX_S && ttls->negative_max_s <= CACHE_TTL_MAX_S);
@@ -496,11 +520,52 @@ int cache_put(struct cache *cache, const struct cache_key *key, const struct cac
 		free(entry);
 		return -E2BIG;
 	}
+	*ret_entry = entry;
+	return 0;
+}
+
+int cache_put(struct cache *cache, const struct cache_key *key, const struct cache_answer *answer,
+	      const struct cache_ttls *ttls, uint64_t now_ms)
+{
+	struct shard *shard = cache_shard(cache, key);
+	struct entry *garbage;
+	struct entry *entry;
+	int r = make_entry(shard, key, answer, ttls, now_ms, &entry);
+
+	if (r == 0) {
+		pthread_mutex_lock(&shard->mutex);
+		garbage = shard_insert(shard, entry, shard_find(shard, key), now_ms);
+		pthread_mutex_unlock(&shard->mutex);
+		free_entries(garbage);
+	}
+	return r;
+}
+
+int cache_put_saved(struct cache *cache, const struct cache_key *key,
+		    const struct cache_answer *answer, const struct cache_ttls *ttls,
+		    uint64_t now_ms, unsigned flush_count)
+{
+	struct shard *shard = cache_shard(cache, key);
+	struct entry *garbage;
+	struct entry *entry;
+	int r = make_entry(shard, key, answer, ttls, now_ms, &entry);
+
+	if (r < 0) {
+		return r;
+	}
+	entry->older = NULL;
+	garbage = entry;
 	pthread_mutex_lock(&shard->mutex);
-	garbage = shard_insert(shard, key, entry, now_ms);
+	if (cache_flush_count(cache) != flush_count) {
+		r = -ESTALE;
+	} else if (shard_find(shard, key)) {
+		r = -EEXIST;
+	} else {
+		garbage = shard_insert(shard, entry, NULL, now_ms);
+	}
 	pthread_mutex_unlock(&shard->mutex);
 	free_entries(garbage);
-	return 0;
+	return r;
 }
 
 /* --- get --- */
@@ -568,8 +633,9 @@ enum cache_outcome cache_get(struct cache *cache, const struct cache_key *key, u
 	entry = shard_find(shard, key);
 	if (entry) {
 		uint32_t age_ticks = entry_age_ticks(entry, now_ms);
+		bool is_fresh = entry_is_fresh(entry, age_ticks) && !entry_is_past(cache, entry);
 
-		outcome = entry_is_fresh(entry, age_ticks) ? CACHE_HIT : CACHE_EXPIRED;
+		outcome = is_fresh ? CACHE_HIT : CACHE_EXPIRED;
 		if (outcome == CACHE_HIT) {
 			entry_note_hit(entry);
 			entry_copy(entry, key, age_ticks / TICKS_PER_S, false, buf, cap,
@@ -593,11 +659,11 @@ enum cache_outcome cache_get_stale(struct cache *cache, const struct cache_key *
 	entry = shard_find(shard, key);
 	if (entry) {
 		uint32_t age_ticks = entry_age_ticks(entry, now_ms);
-		uint64_t ttl_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S;
+		uint64_t last_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S + max_stale_ms / TICK_MS;
 
-		if (entry_is_fresh(entry, age_ticks)) {
+		if (entry_is_fresh(entry, age_ticks) && !entry_is_past(cache, entry)) {
 			outcome = CACHE_HIT;
-		} else if (age_ticks - ttl_ticks < max_stale_ms / TICK_MS) {
+		} else if (max_stale_ms > 0 && age_ticks < last_ticks) {
 			outcome = CACHE_EXPIRED;
 		}
 		if (outcome != CACHE_MISS) {
@@ -633,14 +699,14 @@ size_t cache_shard_count(const struct cache *cache)
 	return cache->shard_count;
 }
 
-static void visit_entry(const struct entry *entry, uint32_t age_ticks, uint8_t *buf,
+static void visit_entry(const struct entry *entry, uint64_t age_ticks, uint8_t *buf,
 			void (*fn)(void *arg, const struct cache_item *item), void *arg)
 {
 	const struct cache_item item = {
 		.group = entry->group,
 		.dnssec_ok = entry->flags & ENTRY_DO,
 		.checking_disabled = entry->flags & ENTRY_CD,
-		.age_ms = (uint64_t)age_ticks * TICK_MS,
+		.age_ms = age_ticks * TICK_MS,
 		.msg = buf,
 		.len = (size_t)DNSMSG_HEADER_LEN + entry->body_len,
 	};
@@ -657,18 +723,29 @@ void cache_visit(struct cache *cache, size_t index, uint64_t now_ms, uint64_t ma
 
 	pthread_mutex_lock(&shard->mutex);
 	for (const struct entry *entry = shard->oldest; entry; entry = entry->newer) {
-		uint32_t age_ticks = entry_age_ticks(entry, now_ms);
-		uint64_t last_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S + max_stale_ms / TICK_MS;
+		uint64_t ttl_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S;
+		uint64_t age_ticks = entry_age_ticks(entry, now_ms);
 
-		if (age_ticks < last_ticks) {
+		/* What is of the past is so when it is loaded, too. */
+		if (age_ticks < ttl_ticks && entry_is_past(cache, entry)) {
+			age_ticks = ttl_ticks;
+		}
+		if (age_ticks < ttl_ticks + max_stale_ms / TICK_MS) {
 			visit_entry(entry, age_ticks, buf, fn, arg);
 		}
 	}
 	pthread_mutex_unlock(&shard->mutex);
 }
 
+void cache_expire_group(struct cache *cache, uint8_t group, uint64_t now_ms)
+{
+	atomic_store_explicit(&cache->past_ms[group], now_ms, memory_order_relaxed);
+}
+
 void cache_flush(struct cache *cache)
 {
+	/* First, so that what is put into a shard that is empty already finds it changed. */
+	atomic_fetch_add(&cache->flush_count, 1);
 	for (size_t i = 0; i < cache->shard_count; i++) {
 		struct shard *shard = &cache->shards[i];
 		struct entry *garbage;

@@ -207,6 +207,17 @@ bool groups_adopt(struct groups *groups, const struct config *config)
 	return true;
 }
 
+void groups_note_network(struct groups *groups)
+{
+	for (size_t i = 0; i < groups->count; i++) {
+		struct group *g = &groups->items[i];
+
+		for (size_t k = 0; k < g->count; k++) {
+			upstream_note_network(g->upstreams[k]);
+		}
+	}
+}
+
 void groups_report(const struct groups *groups, unsigned worker_index)
 {
 	for (size_t i = 0; i < groups->count; i++) {

@@ -48,6 +48,9 @@ struct group *groups_get(const struct groups *groups, unsigned index);
 /* Whether these are what the configuration asks for; if so, borrow from it from now on. */
 bool groups_adopt(struct groups *groups, const struct config *config);
 
+/* The network has changed: see upstream_note_network(). */
+void groups_note_network(struct groups *groups);
+
 /* Log one line about each server. */
 void groups_report(const struct groups *groups, unsigned worker_index);
 

@@ -356,6 +356,41 @@ static void on_stale_timer(struct timer *timer)
 	}
 }
 
+static void on_loading_timer(struct timer *timer);
+
+/* What a client that waits for a server may be given meanwhile. Without memory for the timer it
+ * waits a little longer. */
+static void start_timer(struct query *query, bool is_loading)
+{
+	struct query_context *c = query->context;
+
+	if (query->draft.is_expired && c->config->cache->serve_stale_ms > 0) {
+		(void)timer_start(&query->stale_timer, c->loop,
+				  query->started_ms + QUERY_STALE_TIMER_MS, on_stale_timer);
+	} else if (!query->draft.is_expired && is_loading) {
+		(void)timer_start(&query->stale_timer, c->loop,
+				  loop_now_ms(c->loop) + QUERY_LOADING_TIMER_MS, on_loading_timer);
+	}
+}
+
+/* The cache is filling from its file: look again. */
+static void on_loading_timer(struct timer *timer)
+{
+	struct query *query = container_of(timer, struct query, stale_timer);
+	struct query_context *c = query->context;
+	size_t limit = reply_limit(&query->draft.question, query->is_udp, DNSMSG_MAX);
+	/* Asked first, so that the last look is after the end. */
+	bool is_loading = cachekeeper_is_loading(c->keeper);
+	size_t len;
+
+	if (answer_from_cache(c, &query->draft, limit, c->message, DNSMSG_MAX, &len)) {
+		inflight_leave(c->fetcher.inflight, &query->waiter);
+		finish(query, len, QUERY_FROM_CACHE);
+	} else {
+		start_timer(query, is_loading);
+	}
+}
+
 /* When this question failed a moment ago, the reply to that, or 0: then ask. */
 static size_t answer_known_failure(struct query *query, uint8_t *buf, size_t cap)
 {
@@ -437,11 +472,7 @@ static size_t wait_for_answer(struct query *query, uint8_t *buf, size_t cap)
 		return answer_unsent(query, step, buf, cap);
 	}
 	open_query(query);
-	if (draft->is_expired && c->config->cache->serve_stale_ms > 0) {
-		/* Without memory for the timer, the client waits a little longer. */
-		(void)timer_start(&query->stale_timer, c->loop,
-				  query->started_ms + QUERY_STALE_TIMER_MS, on_stale_timer);
-	}
+	start_timer(query, cachekeeper_is_loading(c->keeper));
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 #include "common/metrics.h"
 
 #include "dnsproxyd/cache.h"
+#include "dnsproxyd/cachekeeper.h"
 #include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
 #include "dnsproxyd/dnsmsg.h"
@@ -25,14 +26,18 @@
 #include "dnsproxyd/ratelimit.h"
 
 /* The client response timer of RFC 8767 section 5. */
-#define QUERY_STALE_TIMER_MS 1800
+#define QUERY_STALE_TIMER_MS   1800
+
+/* How often a question that waits is looked up again while the cache is filling from its file. */
+#define QUERY_LOADING_TIMER_MS 50
 
 /* What the queries of one worker share. Made and kept current by server.c. */
 struct query_context {
 	struct loop *loop;
 	struct metrics *metrics;
-	struct cache *cache;         /* shared by all workers */
-	struct ratelimit *ratelimit; /* the same */
+	struct cache *cache;              /* shared by all workers */
+	const struct cachekeeper *keeper; /* the same; NULL: it has no file */
+	struct ratelimit *ratelimit;      /* the same */
 	const struct config *config;
 	struct fetcher fetcher;
 	struct client_counts *tcp_clients; /* connections of this worker */

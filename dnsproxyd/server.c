@@ -3,9 +3,11 @@
 
 #include "common/container.h"
 #include "common/crypto.h"
+#include "common/netwatch.h"
 #include "common/ports.h"
 
 #include "dnsproxyd/cache.h"
+#include "dnsproxyd/cachekeeper.h"
 #include "dnsproxyd/cachestore.h"
 #include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
@@ -19,6 +21,7 @@
 #include "dnsproxyd/ratelimit.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,14 +31,8 @@ struct shared {
 	struct inflight *inflight;
 	struct failures *failures;
 	struct ratelimit *ratelimit;
-	struct cachestore *store; /* NULL: the cache is not saved */
-	uint64_t max_stale_ms;
-	struct helper_job save_job;
-	bool is_saving; /* the first worker's */
+	struct cachekeeper *keeper; /* NULL: the cache is not saved */
 };
-
-/* How often the cache is saved. */
-#define SAVE_MS 600000
 
 /* One worker's part. */
 struct server {
@@ -45,7 +42,8 @@ struct server {
 	struct ports ports;
 	struct groups *old_groups;
 	struct shared *shared;
-	struct timer save_timer; /* of the first worker */
+	struct timer save_timer;   /* of the first worker */
+	struct netwatch *netwatch; /* NULL: changes of the network are not seen */
 	bool draining;
 	uint8_t message[DNSMSG_MAX];
 };
@@ -130,6 +128,35 @@ static int update_groups(struct server *server, const struct config *config)
 	return 0;
 }
 
+/* --- the network ----------------------------------------------------------------------------- */
+
+/* Each worker takes care of its own connections, the first one of what all share. */
+static void on_network(void *arg)
+{
+	struct server *server = arg;
+	const struct fetcher *f = &server->context.fetcher;
+
+	groups_note_network(f->groups);
+	if (server->worker->index != 0) {
+		return;
+	}
+	metrics_add(f->metrics, METRIC_network_changes, 1);
+	log_event(LOG_LEVEL_INFO, "network-changed", KV_TEXT("cache", "expired"));
+	for (unsigned group = 0; group <= UINT8_MAX; group++) {
+		cache_expire_group(f->cache, (uint8_t)group, loop_now_ms(f->loop));
+	}
+	failures_forgive(f->failures, loop_now_ms(f->loop));
+}
+
+/* One can do without. */
+static void watch_network(struct server *server)
+{
+	server->netwatch = netwatch_new(server->worker->loop, on_network, server);
+	if (!server->netwatch && server->worker->index == 0) {
+		log_event(LOG_LEVEL_WARNING, "network-not-watched", KV_ERRNO("error", errno));
+	}
+}
+
 /* --- a worker's life ------------------------------------------------------------------------- */
 
 static void on_idle(struct query_context *context)
@@ -141,51 +168,31 @@ static void on_idle(struct query_context *context)
 	}
 }
 
-/* --- saving the cache ------------------------------------------------------------------------ */
+/* --- keeping the cache ----------------------------------------------------------------------- */
 
-static void run_save(struct helper_job *job)
+/* The first worker does it. */
+static struct cachekeeper *keeper_of(const struct server *server)
 {
-	struct shared *shared = container_of(job, struct shared, save_job);
-
-	cachestore_save(shared->store, shared->max_stale_ms);
+	return server->worker->index == 0 ? server->shared->keeper : NULL;
 }
 
-static void on_saved(struct helper_job *job)
+static int start_keeping(struct server *server)
 {
-	container_of(job, struct shared, save_job)->is_saving = false;
-}
+	struct cachekeeper *keeper = keeper_of(server);
 
-static void on_save_timer(struct timer *timer);
-
-/* By the first worker, from time to time. 0 or -ENOMEM. */
-static int start_saving(struct server *server)
-{
-	struct loop *loop = server->worker->loop;
-
-	if (server->worker->index != 0 || !server->shared->store) {
-		return 0;
-	}
-	return timer_start(&server->save_timer, loop, loop_now_ms(loop) + SAVE_MS, on_save_timer);
-}
-
-static void on_save_timer(struct timer *timer)
-{
-	struct server *server = container_of(timer, struct server, save_timer);
-	struct shared *shared = server->shared;
-
-	if (!shared->is_saving) {
-		shared->is_saving =
-			helpers_submit(service_helpers(server->service), &shared->save_job,
-				       server->worker->loop, run_save, on_saved) == 0;
-	}
-	(void)start_saving(server);
+	return keeper ? cachekeeper_start(keeper, server->worker->loop,
+					  service_helpers(server->service))
+		      : 0;
 }
 
 static void worker_end(struct worker *worker)
 {
 	struct server *server = worker->state;
 
-	timer_stop(&server->save_timer);
+	if (keeper_of(server)) {
+		cachekeeper_stop(keeper_of(server));
+	}
+	netwatch_free(server->netwatch);
 	ports_done(&server->ports);
 	fetch_cancel_all(&server->context.fetcher);
 	client_counts_free(server->context.tcp_clients);
@@ -239,6 +246,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.loop = worker->loop,
 		.metrics = worker->metrics,
 		.cache = shared->cache,
+		.keeper = shared->keeper,
 		.ratelimit = shared->ratelimit,
 		.message = server->message,
 		.on_idle = on_idle,
@@ -248,9 +256,11 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	r = r < 0 ? r : update_groups(server, config);
 	set_config(server, config);
 	r = r < 0 ? r : update_ports(server);
-	r = r < 0 ? r : start_saving(server);
+	r = r < 0 ? r : start_keeping(server);
 	if (r < 0) {
 		worker_end(worker);
+	} else {
+		watch_network(server);
 	}
 	return r;
 }
@@ -263,6 +273,9 @@ static void worker_reload(struct worker *worker, const void *config)
 	/* The groups' numbers are part of the cache's keys. */
 	if (!config_same_upstreams(server->context.config, config)) {
 		cache_flush(server->context.cache);
+	}
+	if (keeper_of(server)) {
+		cachekeeper_update(keeper_of(server), config);
 	}
 	set_config(server, config);
 	if (r == 0) {
@@ -312,10 +325,7 @@ static void state_free(void *state)
 {
 	struct shared *shared = state;
 
-	if (shared->store) {
-		cachestore_save(shared->store, shared->max_stale_ms);
-		cachestore_free(shared->store);
-	}
+	cachekeeper_free(shared->keeper);
 	cache_free(shared->cache);
 	inflight_free(shared->inflight);
 	failures_free(shared->failures);
@@ -323,40 +333,40 @@ static void state_free(void *state)
 	free(shared);
 }
 
-/* What the last run has saved, if it is to be saved. */
-static void load_cache(struct shared *shared, const struct config *config)
-{
-	const struct cache_ttls ttls = fetch_cache_ttls(config->cache);
-
-	if (config->cache->file) {
-		shared->max_stale_ms = config->cache->serve_stale_ms;
-		shared->store = cachestore_new(shared->cache, config->cache->file);
-	}
-	if (shared->store) {
-		cachestore_load(shared->store, &ttls);
-	}
-}
-
 /* Returns owned, or NULL with errno. */
 static struct shared *shared_new(const struct config *config)
 {
+	const struct cache_ttls ttls = fetch_cache_ttls(config->cache);
 	struct shared *shared = calloc(1, sizeof *shared);
+	const char *file = config->cache->file;
+	struct crypto_key cache_key;
 	struct crypto_key key;
 
 	if (!shared) {
 		return NULL;
 	}
+	/* Answers are put into the cache on one thread and freed on another. With an arena of
+	 * malloc() for each, what one frees would be of no use to the others, and resident memory
+	 * outgrow the cache's bound. */
+	mallopt(M_ARENA_MAX, 1);
 	crypto_random(&key, sizeof key);
-	shared->cache = cache_new(config->cache->size_bytes, crypto_siphash, &key);
+	crypto_random(&cache_key, sizeof cache_key);
+	if (file) {
+		cache_key = cachestore_hash_key(file);
+	}
+	shared->cache = cache_new(config->cache->size_bytes, crypto_siphash, &cache_key);
 	shared->inflight = inflight_new();
 	shared->failures = failures_new();
 	shared->ratelimit = ratelimit_new(crypto_siphash, &key);
-	if (!shared->cache || !shared->inflight || !shared->failures || !shared->ratelimit) {
+	if (shared->cache && file) {
+		shared->keeper = cachekeeper_new(shared->cache, config, &ttls);
+	}
+	if (!shared->cache || !shared->inflight || !shared->failures || !shared->ratelimit ||
+	    (file && !shared->keeper)) {
 		state_free(shared);
 		errno = ENOMEM;
 		return NULL;
 	}
-	load_cache(shared, config);
 	return shared;
 }
 

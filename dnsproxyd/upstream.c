@@ -35,6 +35,7 @@ struct upstream {
 	uint32_t open_count;
 	struct exchange *buckets[BUCKET_COUNT]; /* open exchanges, by question */
 	uint64_t ids_used[ID_WORDS];            /* their ids */
+	struct crypto_pool random;
 };
 
 /* One message on its way. */
@@ -123,7 +124,7 @@ static bool take_id(struct upstream *u, uint16_t *ret_id)
 	for (int i = 0; i < ID_TRIES; i++) {
 		uint16_t id;
 
-		crypto_random(&id, sizeof id);
+		crypto_pool_take(&u->random, &id, sizeof id);
 		if (!(u->ids_used[id / 64] & (UINT64_C(1) << (id % 64)))) {
 			u->ids_used[id / 64] |= UINT64_C(1) << (id % 64);
 			*ret_id = id;
@@ -467,7 +468,7 @@ static void choose_defences(struct exchange *e, bool by_stream)
 	e->mixed_case = !e->by_stream && u->config.randomize_case &&
 			defence_wants_case(&u->defence, e->again, now_ms(u));
 	if (e->mixed_case) {
-		crypto_random(random, sizeof random);
+		crypto_pool_take(&u->random, random, sizeof random);
 		defence_mix_case(e->question, e->question_len - 4u, random);
 	}
 }
@@ -519,6 +520,12 @@ void upstream_begin_trial(struct upstream *u)
 {
 	count(u, METRIC_upstream_trials);
 	health_begin_trial(&u->health, now_ms(u));
+}
+
+void upstream_note_network(struct upstream *u)
+{
+	ares_io_break_streams(u->io);
+	health_forget(&u->health, now_ms(u));
 }
 
 uint32_t upstream_open_count(const struct upstream *u)

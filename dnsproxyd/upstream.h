@@ -102,6 +102,10 @@ const struct health *upstream_health(const struct upstream *upstream);
 /* The question about to be asked is the trial of a server that was down, or a measurement. */
 void upstream_begin_trial(struct upstream *upstream);
 
+/* The network has changed: connections are closed, and what was known of the server's health is
+ * forgotten, so that it is asked again at once. Not from within a done callback. */
+void upstream_note_network(struct upstream *upstream);
+
 /* Questions that it has not answered yet. */
 uint32_t upstream_open_count(const struct upstream *upstream);
 

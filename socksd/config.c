@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PARAM_STRUCT struct server_params
 static const struct param_row server_rows[] = PARAM_ROWS(SERVER_PARAMS);
@@ -191,4 +192,23 @@ const struct listen_config *config_find_listen(const struct config *config, cons
 	int i = listens_find(&config->listens, a);
 
 	return i < 0 ? NULL : &config->listen_configs[i];
+}
+
+const struct listen_config *config_follow_listen(const struct config *config, const struct addr *a,
+						 const struct listen_config *old)
+{
+	const struct listen_config *same_users = NULL;
+	const struct listen_config *found = config_find_listen(config, a);
+
+	for (size_t i = 0; i < config->listens.count && !found; i++) {
+		const struct listen_config *listen = &config->listen_configs[i];
+
+		if (strcmp(listen->name, old->name) == 0) {
+			found = listen;
+		} else if (listen->users && old->users &&
+			   strcmp(listen->params->users_file, old->params->users_file) == 0) {
+			same_users = listen;
+		}
+	}
+	return found ? found : same_users;
 }

@@ -91,7 +91,7 @@ PARAM_DECLARE(dns_params, DNS_PARAMS);
 	  "then unreachable. Without any, the routes decide.")                                    \
 	P(TEXT, interface, "interface", NULL, 0, 0, RELOAD,                                       \
 	  "Interface to connect through, whatever the routes say.")                               \
-	P(COUNT, fwmark, "fwmark", NULL, 1, 4294967295, RELOAD,                                   \
+	P(MARK, fwmark, "fwmark", NULL, 1, 4294967295, RELOAD,                                    \
 	  "Mark of the packets, for rules of the routing and the firewall.")                      \
 	P(BOOL, fast_open, "tcp-fast-open", "no", 0, 0, RELOAD,                                   \
 	  "When a client sends data right behind its request, send that with the SYN (RFC 7413) " \
@@ -167,5 +167,11 @@ unsigned config_capabilities(const struct config *config);
 
 /* The section that has this listening address, or NULL. */
 const struct listen_config *config_find_listen(const struct config *config, const struct addr *a);
+
+/* The section under which a session goes on that an older configuration's section `old` accepted at
+ * `a`: the one with the address; or, the address being gone, the one of that name; or one with that
+ * users file. NULL: none of these. */
+const struct listen_config *config_follow_listen(const struct config *config, const struct addr *a,
+						 const struct listen_config *old);
 
 #endif

@@ -450,17 +450,18 @@ void session_end_all(struct context *context)
 	}
 }
 
-/* Why the session may not go on for its user under the section `next` (NULL: none), or NULL. */
+/* Why the session may not go on for its user under the section `next` (NULL: there is none that
+ * would say anything about users), or NULL. */
 static const char *login_fault(const struct session *s, const struct listen_config *next)
 {
 	const char *old_hash;
 	const char *next_hash;
 
-	if (!s->login || !s->user || (next && next->params->auth == LISTEN_AUTH_NONE)) {
+	if (!s->login || !s->user || !next || next->params->auth == LISTEN_AUTH_NONE) {
 		return NULL;
 	}
 	old_hash = users_find(s->login->users, s->user, s->user_len);
-	next_hash = next ? users_find(next->users, s->user, s->user_len) : NULL;
+	next_hash = users_find(next->users, s->user, s->user_len);
 	if (!old_hash) {
 		return NULL; /* an unknown user, about to be refused */
 	}
@@ -475,14 +476,19 @@ static const char *login_fault(const struct session *s, const struct listen_conf
  */
 static bool handshake_may_go_on(const struct session *s, const struct listen_config *next)
 {
-	bool settled = s->state == SESSION_GREETING || s->state >= SESSION_DIAL;
+	bool negotiated = s->state >= SESSION_DIAL;
+	bool same_auth = next && (s->state == SESSION_GREETING ||
+				  next->params->auth == s->handshake->listen->params->auth);
 
-	return next && (settled || next->params->auth == s->handshake->listen->params->auth);
+	return negotiated || same_auth;
 }
 
+/* Sessions do not end because their listener does. */
 static void session_reconfigure(struct session *s, const struct config *next)
 {
-	const struct listen_config *listen = config_find_listen(next, &s->listener);
+	const struct listen_config *old = s->handshake ? s->handshake->listen : s->login;
+	const struct listen_config *listen =
+		old ? config_follow_listen(next, &s->listener, old) : NULL;
 	const char *fault = login_fault(s, listen);
 
 	if (s->handshake && !handshake_may_go_on(s, listen)) {

@@ -129,6 +129,63 @@ def test_socksd_takes_passed_sockets():
         target.close()
 
 
+def test_a_socket_without_a_section():
+    """On a passed socket that no section has, or none any more, clients are refused at once instead of waiting"""
+    port, other = harness.free_port(), harness.free_port()
+    target = TcpTarget(echo)
+    path = harness.temporary_file("sections.conf", "")
+
+    def configure(*ports):
+        with open(path, "w", encoding="ascii") as file:
+            file.write("[server]\nworkers = 2\n")
+            for number in ports:
+                file.write(f"[listen l{number}]\naddress = 127.0.0.1:{number}\n")
+
+    def reload(*ports):
+        configure(*ports)
+        before = len(daemon.log())
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_log("reloaded", before)
+
+    def expect_refused():
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", other), timeout=5) as sock:
+                try:
+                    sock.sendall(socks.GREETING_OPEN)
+                    data = sock.recv(1)
+                except ConnectionResetError:
+                    data = None
+                expect(data, None, "what came instead of a reset")
+
+    def expect_served(number):
+        for _ in range(20):
+            socks.connect(number, "127.0.0.1", target.port).close()
+
+    try:
+        configure(port)
+        daemon = harness.Daemon("socksd", port, config=path,
+                                wrapper=[sys.executable, "-c", PASS_SOCKETS, f"tcp,127.0.0.1,{port}",
+                                         f"tcp,127.0.0.1,{other}", "--"])
+        expect_refused()
+        reload(port, other)
+        expect_served(other)
+        with socks.connect(other, "127.0.0.1", target.port) as running:
+            reload(port)
+            expect_refused()
+            expect_served(port)
+            running.sendall(b"hello")
+            expect(running.recv(5), b"hello", "the echo of a session whose section is gone")
+        reload(other, port)
+        expect_served(other)
+        expect(daemon.counters()["passed_refused"], 40, "passed_refused")
+        cpu = daemon.cpu_seconds()
+        time.sleep(0.5)
+        expect(daemon.cpu_seconds() - cpu < 0.1, True, "that nothing spins")
+        daemon.stop()
+    finally:
+        target.close()
+
+
 # What keeps the sockets while the daemon comes and goes, as PID 1 would. Ends when the file $0 is there, or when the daemon
 # fails. Sockets are only taken by the process that they are meant for.
 KEEP_RUNNING = """
