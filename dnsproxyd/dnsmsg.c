@@ -112,8 +112,12 @@ static bool read_options(const uint8_t *msg, const struct dnsmsg_rr *opt,
 
 	while (wire_left(&r) > 0 && !r.failed) {
 		uint16_t code = wire_u16(&r);
+		uint16_t len = wire_u16(&r);
+		const uint8_t *option = wire_take(&r, len);
 
-		wire_take(&r, wire_u16(&r));
+		if (code == TRAIL_OPTION && option) {
+			trail_read(&query->trail, option, len);
+		}
 		query->wants_keepalive |= code == OPTION_KEEPALIVE;
 	}
 	return !r.failed;
@@ -183,6 +187,7 @@ enum dnsmsg_verdict dnsmsg_parse_query(const uint8_t *msg, size_t len,
 	query->has_opt = false;
 	query->dnssec_ok = false;
 	query->is_signed = false;
+	query->trail.count = 0;
 	query->wants_keepalive = false;
 	query->keepalive = 0;
 	if (header.flags & DNSMSG_OPCODE) {
@@ -233,18 +238,46 @@ static size_t write_opt(uint8_t *msg, size_t len, uint32_t ttl, size_t options_l
 	return len + DNSMSG_OPT_LEN;
 }
 
+static size_t put_option(uint8_t *p, unsigned code, size_t len)
+{
+	set_u16(p, code);
+	set_u16(p + 2, (unsigned)len);
+	return 4;
+}
+
+/* Nothing when there is none. */
+static size_t put_trail(uint8_t *p, const struct trail *trail)
+{
+	size_t len = (size_t)trail->count * TRAIL_MARK_LEN;
+
+	if (len == 0) {
+		return 0;
+	}
+	p += put_option(p, TRAIL_OPTION, len);
+	memcpy(p, trail->marks, len);
+	return 4 + len;
+}
+
 size_t dnsmsg_build_query(const struct dnsmsg_query *query, uint16_t id, unsigned send,
 			  uint8_t buf[DNSMSG_QUERY_MAX])
 {
 	unsigned flags = DNSMSG_RD | DNSMSG_AD | (send & DNSMSG_SEND_CD ? DNSMSG_CD : 0);
+	uint8_t *options;
+	uint8_t *option;
 	size_t len;
 
 	assert(query->question_len > 0);
 	len = write_question(buf, id, flags, query->question, query->question_len);
-	if (send & DNSMSG_SEND_EDNS) {
-		len = write_opt(buf, len, send & DNSMSG_SEND_DO ? OPT_DO : 0, 0);
+	if (!(send & DNSMSG_SEND_EDNS)) {
+		return len;
 	}
-	return len;
+	options = buf + len + DNSMSG_OPT_LEN;
+	option = options;
+	if (send & DNSMSG_SEND_TRAIL) {
+		option += put_trail(option, &query->trail);
+	}
+	write_opt(buf, len, send & DNSMSG_SEND_DO ? OPT_DO : 0, (size_t)(option - options));
+	return (size_t)(option - buf);
 }
 
 /* --- replies to clients --- */
@@ -255,13 +288,6 @@ size_t dnsmsg_udp_limit(const struct dnsmsg_query *query, size_t max_bytes)
 
 	max = max > DNSMSG_UDP_MAX ? DNSMSG_UDP_MAX : max;
 	return query->payload < max ? query->payload : max;
-}
-
-static size_t put_option(uint8_t *p, unsigned code, size_t len)
-{
-	set_u16(p, code);
-	set_u16(p + 2, (unsigned)len);
-	return 4;
 }
 
 /* Octets of our OPT record without EDE. */

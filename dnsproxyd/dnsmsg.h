@@ -13,6 +13,7 @@
 #define DNSPROXYD_DNSMSG_H
 
 #include "dnsproxyd/dnsname.h"
+#include "dnsproxyd/trail.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,17 +33,18 @@
 #define DNSMSG_OPT_LEN      11
 
 /* Longest query of dnsmsg_build_query(). */
-#define DNSMSG_QUERY_MAX    (DNSMSG_HEADER_LEN + DNSMSG_QUESTION_MAX + DNSMSG_OPT_LEN)
+#define DNSMSG_QUERY_MAX \
+	(DNSMSG_HEADER_LEN + DNSMSG_QUESTION_MAX + DNSMSG_OPT_LEN + 4 + TRAIL_LEN_MAX)
 
 /* What every UDP client takes (RFC 1035 section 4.2.1). */
-#define DNSMSG_UDP_MIN      512
+#define DNSMSG_UDP_MIN     512
 
 /* The payload size we announce on both sides: no fragments on any path that takes 1280 octets (RFC
  * 9715). */
-#define DNSMSG_UDP_PAYLOAD  1232
+#define DNSMSG_UDP_PAYLOAD 1232
 
 /* The most we send in a datagram, whatever a client announces and the configuration allows. */
-#define DNSMSG_UDP_MAX      4096
+#define DNSMSG_UDP_MAX     4096
 
 /* Bits of the header's second word. */
 enum dnsmsg_flag {
@@ -175,6 +177,7 @@ struct dnsmsg_query {
 	 * in units of 100 ms, for the keepalive option of a client that wants one. 0: no option. */
 	uint16_t keepalive;
 	uint8_t question[DNSMSG_QUESTION_MAX]; /* name in the client's case, type, class */
+	struct trail trail;                    /* who has forwarded it */
 };
 
 /*
@@ -196,6 +199,7 @@ enum dnsmsg_send {
 	DNSMSG_SEND_EDNS = 1, /* with OPT, payload DNSMSG_UDP_PAYLOAD */
 	DNSMSG_SEND_DO = 2,   /* with DO in that OPT; needs DNSMSG_SEND_EDNS */
 	DNSMSG_SEND_CD = 4,
+	DNSMSG_SEND_TRAIL = 32, /* with the query's trail in OPT, if there is one */
 };
 
 /*

@@ -13,6 +13,8 @@ enum {
 	KEEPALIVE_UNIT = 100, /* ms */
 };
 
+static const struct dnsmsg_ede loop_ede = { DNS_EDE_OTHER, "forwarding loop" };
+
 static void count(struct query_context *c, enum dnsproxyd_metric metric)
 {
 	metrics_add(c->metrics, metric, 1);
@@ -177,6 +179,23 @@ static void set_keepalive(const struct query_context *c, struct dnsmsg_query *q,
 	}
 }
 
+/* A question of ours that others have brought back goes nowhere: the reply, or 0. */
+static size_t answer_loop(struct query_context *c, const struct query_origin *origin,
+			  const struct dnsmsg_query *q, size_t limit, uint8_t *buf)
+{
+	struct trail_place place;
+	char client[ADDR_TEXT_MAX];
+
+	if (q->trail.count == 0 ||
+	    !trail_find(&q->trail, c->trail_key, q->question, q->question_len, &place)) {
+		return 0;
+	}
+	group_note_loop(groups_get(c->fetcher.groups, place.group), place.server,
+			querylog_client(c->config->log, origin->client, client));
+	count(c, METRIC_answers_failed);
+	return dnsmsg_error(q, DNS_RCODE_SERVFAIL, &loop_ede, buf, limit);
+}
+
 enum query_step query_try(struct query_context *c, const struct query_origin *origin,
 			  const uint8_t *msg, size_t len, struct query_draft *ret_draft,
 			  uint8_t *buf, size_t cap, size_t *ret_len)
@@ -203,7 +222,11 @@ enum query_step query_try(struct query_context *c, const struct query_origin *or
 			if (!answer_special(c, ret_draft, origin->is_udp, limit, buf, ret_len)) {
 				count(c, ret_draft->is_expired ? METRIC_cache_expired
 							       : METRIC_cache_misses);
-				return QUERY_PENDING;
+				*ret_len = answer_loop(c, origin, q, limit, buf);
+				if (*ret_len == 0) {
+					return QUERY_PENDING;
+				}
+				source = QUERY_FROM_FAILED;
 			}
 		}
 	}
@@ -430,10 +453,9 @@ static size_t answer_unsent(struct query *query, enum fetch_step step, uint8_t *
 {
 	static const struct dnsmsg_ede overload = { DNS_EDE_OTHER, "too many open queries" };
 	static const struct dnsmsg_ede nobody = { DNS_EDE_NO_REACHABLE_AUTHORITY, "no upstream" };
-	static const struct dnsmsg_ede loop = { DNS_EDE_OTHER, "forwarding loop" };
 	const struct dnsmsg_query *q = &query->draft.question;
 	const struct dnsmsg_ede *ede = step == FETCH_NOBODY ? &nobody
-				       : step == FETCH_LOOP ? &loop
+				       : step == FETCH_LOOP ? &loop_ede
 							    : &overload;
 	size_t len;
 

@@ -35,9 +35,10 @@
 struct query_context {
 	struct loop *loop;
 	struct metrics *metrics;
-	struct cache *cache;              /* shared by all workers */
-	const struct cachekeeper *keeper; /* the same; NULL: it has no file */
-	struct ratelimit *ratelimit;      /* the same */
+	struct cache *cache;                /* shared by all workers */
+	const struct cachekeeper *keeper;   /* the same; NULL: it has no file */
+	struct ratelimit *ratelimit;        /* the same */
+	const struct crypto_key *trail_key; /* the same: of our marks, see trail.h */
 	const struct config *config;
 	struct fetcher fetcher;
 	struct client_counts *tcp_clients; /* connections of this worker */

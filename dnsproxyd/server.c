@@ -31,6 +31,7 @@ struct shared {
 	struct inflight *inflight;
 	struct failures *failures;
 	struct ratelimit *ratelimit;
+	struct crypto_key trail_key;
 	struct cachekeeper *keeper; /* NULL: the cache is not saved */
 };
 
@@ -117,7 +118,7 @@ static int update_groups(struct server *server, const struct config *config)
 	if (f->groups && groups_adopt(f->groups, config)) {
 		return 0;
 	}
-	groups = groups_new(f->loop, f->metrics, config);
+	groups = groups_new(f->loop, f->metrics, config, &server->shared->trail_key, f->groups);
 	if (!groups) {
 		return -errno;
 	}
@@ -248,6 +249,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.cache = shared->cache,
 		.keeper = shared->keeper,
 		.ratelimit = shared->ratelimit,
+		.trail_key = &shared->trail_key,
 		.message = server->message,
 		.on_idle = on_idle,
 	};
@@ -350,6 +352,7 @@ static struct shared *shared_new(const struct config *config)
 	 * outgrow the cache's bound. */
 	mallopt(M_ARENA_MAX, 1);
 	crypto_random(&key, sizeof key);
+	crypto_random(&shared->trail_key, sizeof shared->trail_key);
 	crypto_random(&cache_key, sizeof cache_key);
 	if (file) {
 		cache_key = cachestore_hash_key(file);

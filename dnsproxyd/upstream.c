@@ -5,6 +5,7 @@
 #include "common/container.h"
 #include "common/crypto.h"
 #include "common/log.h"
+#include "common/netset.h"
 
 #include "dnsproxyd/defence.h"
 #include "dnsproxyd/metrics.h"
@@ -14,7 +15,6 @@
 #include <string.h>
 
 enum {
-	NO_EDNS_MS = 300000, /* how long "this server cannot do EDNS" is believed */
 	ID_WORDS = 65536 / 64,
 	ID_TRIES = 64,
 	BUCKET_COUNT = 256,
@@ -32,6 +32,8 @@ struct upstream {
 	struct defence defence;
 	struct upstream_stats stats;
 	uint64_t no_edns_until_ms;
+	bool leaves_marks;
+	uint64_t loop_logged_ms; /* 0: never */
 	uint32_t open_count;
 	struct exchange *buckets[BUCKET_COUNT]; /* open exchanges, by question */
 	uint64_t ids_used[ID_WORDS];            /* their ids */
@@ -331,7 +333,7 @@ static void take_answer(struct exchange *e, const uint8_t *msg, size_t len)
 		count(u, METRIC_upstream_tcp);
 	}
 	if (outcome == UPSTREAM_NO_EDNS) {
-		u->no_edns_until_ms = now_ms(u) + NO_EDNS_MS;
+		u->no_edns_until_ms = now_ms(u) + UPSTREAM_NO_EDNS_MS;
 	}
 	note_outcome(e, outcome);
 	finish(e, outcome, outcome == UPSTREAM_ANSWER ? msg : NULL, has_reply ? &reply : NULL);
@@ -437,17 +439,34 @@ static void on_dropped(void *arg, const uint8_t *question, size_t len, bool othe
 	}
 }
 
-static void send_exchange(struct exchange *e, const struct dnsmsg_query *query)
+/* The message for an exchange, with our mark if the server gets one. Returns its length. */
+static size_t build_query(const struct exchange *e, const struct dnsmsg_query *query,
+			  uint8_t buf[DNSMSG_QUERY_MAX])
 {
-	struct upstream *u = e->upstream;
-	uint8_t buf[DNSMSG_QUERY_MAX];
+	const struct upstream *u = e->upstream;
 	unsigned flags = query->flags & DNSMSG_CD ? DNSMSG_SEND_CD : 0;
-	size_t len;
+	struct dnsmsg_query marked;
+	uint8_t nonce[TRAIL_NONCE_LEN];
 
 	if (e->with_edns) {
 		flags |= DNSMSG_SEND_EDNS | (query->dnssec_ok ? DNSMSG_SEND_DO : 0u);
 	}
-	len = dnsmsg_build_query(query, e->id, flags, buf);
+	if (!u->leaves_marks || !e->with_edns) {
+		return dnsmsg_build_query(query, e->id, flags, buf);
+	}
+	marked = *query;
+	crypto_random(nonce, sizeof nonce);
+	trail_add(&marked.trail, u->config.trail_key, query->question, query->question_len,
+		  u->config.place, nonce);
+	return dnsmsg_build_query(&marked, e->id, flags | DNSMSG_SEND_TRAIL, buf);
+}
+
+static void send_exchange(struct exchange *e, const struct dnsmsg_query *query)
+{
+	struct upstream *u = e->upstream;
+	uint8_t buf[DNSMSG_QUERY_MAX];
+	size_t len = build_query(e, query, buf);
+
 	memcpy(buf + DNSMSG_HEADER_LEN, e->question, e->question_len);
 	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
@@ -528,6 +547,15 @@ void upstream_note_network(struct upstream *u)
 	health_forget(&u->health, now_ms(u));
 }
 
+bool upstream_should_log_loop(struct upstream *u)
+{
+	if (u->loop_logged_ms != 0 && now_ms(u) - u->loop_logged_ms < UPSTREAM_LOOP_LOG_MS) {
+		return false;
+	}
+	u->loop_logged_ms = now_ms(u);
+	return true;
+}
+
 uint32_t upstream_open_count(const struct upstream *u)
 {
 	return u->open_count;
@@ -550,6 +578,9 @@ uint64_t upstream_dropped_count(const struct upstream *u)
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+/* Only a server in this network can be one that asks us. */
+static const struct netset neighbours = { .local = true };
+
 struct upstream *upstream_new(const struct upstream_config *config)
 {
 	struct upstream *u = calloc(1, sizeof *u);
@@ -569,6 +600,7 @@ struct upstream *upstream_new(const struct upstream_config *config)
 		return NULL;
 	}
 	u->config = *config;
+	u->leaves_marks = config->trail_key && netset_contains(&neighbours, &config->endpoint.addr);
 	u->io = ares_io_new(&io_config);
 	if (!u->io) {
 		int saved = errno;
@@ -578,6 +610,14 @@ struct upstream *upstream_new(const struct upstream_config *config)
 		return NULL;
 	}
 	return u;
+}
+
+void upstream_inherit(struct upstream *u, const struct upstream *from)
+{
+	u->health = from->health;
+	u->defence = from->defence;
+	u->stats = from->stats;
+	u->no_edns_until_ms = from->no_edns_until_ms;
 }
 
 void upstream_free(struct upstream *u)

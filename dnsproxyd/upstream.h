@@ -20,25 +20,13 @@
 #include "dnsproxyd/dnsmsg.h"
 #include "dnsproxyd/dnsreply.h"
 #include "dnsproxyd/endpoint.h"
+#include "dnsproxyd/outcome.h"
 
-/* What asking a server came to: X(name, "token"). */
-#define UPSTREAM_OUTCOMES(X)                                                                       \
-	X(ANSWER, "answer") /* something a client can use */                                       \
-	X(ERROR, "error")   /* SERVFAIL, REFUSED and the like: another server may know */          \
-	X(MALFORMED, "malformed")                                                                  \
-	X(TIMEOUT, "timeout")                                                                      \
-	X(UNREACHABLE, "unreachable")                                                              \
-	X(BY_STREAM, "truncated") /* ask again by TCP: the answer was truncated, or forgers are at \
-				     work */                                                       \
-	X(NO_EDNS, "no-edns")     /* ask again, it will be without EDNS (RFC 6891 section 7) */    \
-	X(OVERLOAD, "overload")   /* too many queries are open: not the server's fault */          \
-	X(CANCELLED, "cancelled")
+/* How long it is believed that a server cannot do EDNS. */
+#define UPSTREAM_NO_EDNS_MS  300000
 
-#define UPSTREAM_ENUM(name, token) UPSTREAM_##name,
-enum upstream_outcome {
-	UPSTREAM_OUTCOMES(UPSTREAM_ENUM)
-};
-#undef UPSTREAM_ENUM
+/* How often it is logged that a server brings questions back. */
+#define UPSTREAM_LOOP_LOG_MS 60000
 
 const char *upstream_outcome_name(enum upstream_outcome outcome);
 
@@ -52,6 +40,8 @@ struct upstream_config {
 	uint32_t timeout_ms;
 	uint32_t max_open;
 	bool randomize_case;
+	const struct crypto_key *trail_key; /* borrowed; NULL: questions get no marks (trail.h) */
+	struct trail_place place;           /* which server this is, for marks */
 };
 
 /* This server's share of the counters. */
@@ -65,6 +55,9 @@ struct upstream_stats {
 
 /* Returns owned, or NULL with errno. */
 struct upstream *upstream_new(const struct upstream_config *config);
+
+/* Take over what another one knows of the same server: health, defences, EDNS, counters. */
+void upstream_inherit(struct upstream *upstream, const struct upstream *from);
 
 /* Open exchanges end with CANCELLED, at once. Not from within a done callback. NULL is fine. */
 void upstream_free(struct upstream *upstream);
@@ -114,6 +107,9 @@ uint32_t upstream_open_count(const struct upstream *upstream);
 bool upstream_is_asking(const struct upstream *upstream, const struct dnsmsg_query *query);
 
 const struct endpoint *upstream_endpoint(const struct upstream *upstream);
+/* Whether to log, now, that questions to this server come back: not all the time. */
+bool upstream_should_log_loop(struct upstream *upstream);
+
 const struct upstream_stats *upstream_stats(const struct upstream *upstream);
 /* Datagrams that came in the place of answers. */
 uint64_t upstream_dropped_count(const struct upstream *upstream);
