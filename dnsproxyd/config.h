@@ -14,11 +14,15 @@
 #include "dnsproxyd/endpoint.h"
 #include "dnsproxyd/suffixes.h"
 
-#define SERVER_PARAMS(P, PC)                                                                    \
-	SERVICE_SERVER_PARAMS(P, PC, "dnsproxyd")                                               \
-	P(BOOL, local_zones, "local-zones", "on", 0, 0, RELOAD,                                 \
-	  "Names that mean something in one network only (reverse zones of private addresses, " \
-	  "home.arpa, internal, local, test) are answered here, that they do not exist.")
+#define SERVER_PARAMS(P, PC)                                                                       \
+	SERVICE_SERVER_PARAMS(P, PC, "dnsproxyd")                                                  \
+	P(BOOL, local_zones, "local-zones", "on", 0, 0, RELOAD,                                    \
+	  "Names that mean something in one network only (reverse zones of private addresses, "    \
+	  "home.arpa, internal, local, test) are answered here, that they do not exist.")          \
+	P(TEXTS, resolv_conf, "resolv-conf", "/run/dnsproxyd/resolv.conf, /etc/resolv.conf", 0, 0, \
+	  RELOAD,                                                                                  \
+	  "Files of the form of resolv.conf(5). When [upstream default] has no server, it asks "   \
+	  "those of the first file that names any but ourselves.")
 PARAM_DECLARE(server_params, SERVER_PARAMS);
 
 #define LOG_PARAMS(P, PC)                                                                         \
@@ -41,7 +45,7 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 #define UPSTREAM_PARAMS(P, PC)                                                                    \
 	P(TEXTS, servers, "server", NULL, 0, 0, RELOAD,                                           \
 	  "Servers to ask: ADDRESS, ADDRESS:PORT, or tcp://ADDRESS:PORT to ask by TCP "           \
-	  "only. [upstream default] asks those of /etc/resolv.conf by default.")                  \
+	  "only. [upstream default] asks those that resolv-conf names by default.")               \
 	PC(strategy, "strategy", "fastest", "fastest|failover|roundrobin|leastconn|race", RELOAD, \
 	   "Which server is asked first: the fastest; the first that works; each in "             \
 	   "turn; the one with the fewest open questions; or several at once.")                   \

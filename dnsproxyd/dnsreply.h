@@ -44,8 +44,7 @@ struct dnsreply {
 	bool authenticated; /* AD */
 	bool same_case;     /* the question came back in the case we sent it in */
 	bool has_opt;
-	bool has_ede;
-	uint16_t ede; /* first info code (RFC 8914), when has_ede */
+	struct dnsmsg_reason reason; /* the first EDE (RFC 8914) */
 	/*
 	 * How long the whole may be kept, 0 for not at all: the least TTL of all its records, which
 	 * covers RRsets with differing TTLs (RFC 2181 section 5.2) and CNAME chains; a TTL above

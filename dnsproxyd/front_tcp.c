@@ -20,6 +20,7 @@ enum {
 	OPEN_MAX_PER_CLIENT = 128, /* questions waiting; more stay unread in the socket */
 	OUT_MAX_BYTES =
 		256 * 1024, /* replies waiting for the client to read; more close the connection */
+	FIRST_QUESTION_MS = 500, /* how long a stopped front waits for one that is on its way */
 };
 
 struct tcp_client;
@@ -40,6 +41,8 @@ struct tcp_client {
 	struct watch watch;
 	struct timer idle;
 	bool fin_seen; /* it asks no more; what is open is answered */
+	bool asked;    /* a whole question has come */
+	bool awaited; /* the front has stopped, but for its first question; counts as an open one */
 	bool closed;
 	unsigned open_count;
 	struct tcp_query open; /* ring head */
@@ -79,6 +82,15 @@ static void drop_query(struct tcp_query *q)
 	free(q);
 }
 
+/* The first question is there, or will not come. */
+static void await_no_more(struct tcp_client *c)
+{
+	if (c->awaited) {
+		c->awaited = false;
+		query_context_release(c->front->context);
+	}
+}
+
 static void close_client(struct tcp_client *c)
 {
 	struct front_tcp *f = c->front;
@@ -93,6 +105,7 @@ static void close_client(struct tcp_client *c)
 		query_cancel(&q->query);
 		drop_query(q);
 	}
+	await_no_more(c);
 	timer_stop(&c->idle);
 	watch_close(&c->watch);
 	free(c->out);
@@ -119,7 +132,7 @@ static void close_client(struct tcp_client *c)
 static void set_events(struct tcp_client *c)
 {
 	bool read = !c->fin_seen && c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0 &&
-		    c->front->listener;
+		    (c->front->listener || c->awaited);
 
 	if (watch_modify(&c->watch, (read ? LOOP_READ : 0u) | (c->out_len > 0 ? LOOP_WRITE : 0u)) <
 	    0) {
@@ -130,7 +143,8 @@ static void set_events(struct tcp_client *c)
 /* Whether the connection has nothing left to do. */
 static bool is_over(const struct tcp_client *c)
 {
-	return (c->fin_seen || !c->front->listener) && c->open_count == 0 && c->out_len == 0;
+	return (c->fin_seen || !(c->front->listener || c->awaited)) && c->open_count == 0 &&
+	       c->out_len == 0;
 }
 
 static void settle(struct tcp_client *c)
@@ -324,6 +338,8 @@ static void take_messages(struct tcp_client *c)
 	}
 	/* Only whole questions earn more time. */
 	if (!c->closed && taken > 0) {
+		c->asked = true;
+		await_no_more(c);
 		start_idle_timer(c);
 		memmove(c->in, c->in + taken, c->in_len - taken);
 		c->in_len -= taken;
@@ -468,6 +484,27 @@ void front_tcp_set_clients(struct front_tcp *f, const struct netset *clients)
 	f->clients = clients;
 }
 
+/* What has arrived is still answered, and so is the first question of a connection that was
+ * accepted a moment ago: closed now, it would end in a reset. */
+static void stop_client(struct tcp_client *c)
+{
+	struct query_context *context = c->front->context;
+
+	if (c->closed) {
+		return;
+	}
+	if (!c->fin_seen && c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0) {
+		read_some(c);
+	}
+	if (!c->closed && !c->fin_seen && !c->asked) {
+		c->awaited = true;
+		query_context_hold(context);
+		timer_start(&c->idle, context->loop, loop_now_ms(context->loop) + FIRST_QUESTION_MS,
+			    on_idle);
+	}
+	settle(c);
+}
+
 void front_tcp_stop(struct front_tcp *f)
 {
 	struct tcp_client *c = f->first;
@@ -477,7 +514,7 @@ void front_tcp_stop(struct front_tcp *f)
 	while (c) {
 		struct tcp_client *next = c->next;
 
-		settle(c);
+		stop_client(c);
 		c = next;
 	}
 }

@@ -22,7 +22,8 @@ struct front_tcp *front_tcp_new(struct query_context *context, int fd, const str
 /* Who is answered; borrowed until the next call. NULL: nobody. */
 void front_tcp_set_clients(struct front_tcp *front, const struct netset *clients);
 
-/* Accept no more, read no more questions; those that are open are still answered. */
+/* Accept no more, read no more questions; those that have arrived are still answered, and for half
+ * a second the first one of each connection that has not asked yet. */
 void front_tcp_stop(struct front_tcp *front);
 
 /* Close all connections, free. NULL is fine. */

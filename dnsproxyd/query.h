@@ -42,8 +42,8 @@ struct query_context {
 	const struct config *config;
 	struct fetcher fetcher;
 	struct client_counts *tcp_clients; /* connections of this worker */
-	size_t open_count;                 /* queries between query_start() and their end */
-	uint8_t *message; /* room for one message, DNSMSG_MAX bytes, for one call at a time */
+	size_t open_count; /* queries between query_start() and their end, and holds */
+	uint8_t *message;  /* room for one message, DNSMSG_MAX bytes, for one call at a time */
 	void (*on_idle)(struct query_context *context); /* the last open query has ended */
 };
 
@@ -59,6 +59,9 @@ struct query_draft {
 	struct cache_key key;
 	bool is_expired; /* the cache has an answer, but too old */
 	uint8_t group;   /* whom to ask: index of the configuration's groups */
+	/* Of a signed query the message, borrowed until query_start() has returned; else NULL. */
+	const uint8_t *verbatim;
+	size_t verbatim_len;
 };
 
 enum query_step {
@@ -89,6 +92,7 @@ struct query {
 	uint64_t started_ms;
 	struct inflight_waiter waiter;
 	struct timer stale_timer;
+	struct exchange *exchange; /* of a signed query; NULL: it is over */
 };
 
 /* Wait for the answer from upstream. When there is one at hand after all, or this cannot even begin
@@ -100,5 +104,9 @@ size_t query_start(struct query *query, struct query_context *context,
 
 /* The client is gone; done is not called. */
 void query_cancel(struct query *query);
+
+/* Something else that is to end before the context counts as idle, and its end. */
+void query_context_hold(struct query_context *context);
+void query_context_release(struct query_context *context);
 
 #endif

@@ -376,10 +376,9 @@ static struct shared *shared_new(const struct config *config)
 static void log_servers(const struct config *config)
 {
 	if (config->groups[0].server_count == 0) {
-		log_event(
-			LOG_LEVEL_WARNING, "no-upstream",
-			KV_TEXT("why",
-				"no server is configured and /etc/resolv.conf names none but us"));
+		log_event(LOG_LEVEL_WARNING, "no-upstream",
+			  KV_TEXT("why", "no server is configured, and no file of resolv-conf "
+					 "names one but us"));
 	}
 	for (size_t i = 0; i < config->group_count; i++) {
 		const struct group_config *group = &config->groups[i];

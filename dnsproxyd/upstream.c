@@ -10,6 +10,7 @@
 #include "dnsproxyd/defence.h"
 #include "dnsproxyd/metrics.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,7 @@ struct exchange {
 	bool by_stream;
 	bool for_defence; /* by stream because of forgers */
 	bool again;
+	bool is_verbatim;
 	bool answered_elsewhere;
 	/* an end that came while still being sent waits for the end of the turn */
 	bool sending;
@@ -121,6 +123,16 @@ static struct exchange **bucket_of(struct upstream *u, const uint8_t *question, 
 	return &u->buckets[hash_question(question, len) % BUCKET_COUNT];
 }
 
+/* This id, if it is free. */
+static bool take_this_id(struct upstream *u, uint16_t id)
+{
+	if (u->ids_used[id / 64] & (UINT64_C(1) << (id % 64))) {
+		return false;
+	}
+	u->ids_used[id / 64] |= UINT64_C(1) << (id % 64);
+	return true;
+}
+
 /* A random id that no open exchange of this server has (RFC 5452 section 9.2). False when that many
  * are open. */
 static bool take_id(struct upstream *u, uint16_t *ret_id)
@@ -129,8 +141,7 @@ static bool take_id(struct upstream *u, uint16_t *ret_id)
 		uint16_t id;
 
 		crypto_pool_take(&u->random, &id, sizeof id);
-		if (!(u->ids_used[id / 64] & (UINT64_C(1) << (id % 64)))) {
-			u->ids_used[id / 64] |= UINT64_C(1) << (id % 64);
+		if (take_this_id(u, id)) {
 			*ret_id = id;
 			return true;
 		}
@@ -342,6 +353,15 @@ static void take_answer(struct exchange *e, const uint8_t *msg, size_t len)
 	finish(e, outcome, outcome == UPSTREAM_ANSWER ? msg : NULL, has_reply ? &reply : NULL);
 }
 
+/* A signed message is for the client to judge; what we learn of it is that the server lives. */
+static void take_verbatim(struct exchange *e, const uint8_t *msg, size_t len)
+{
+	const struct dnsreply reply = { .end = len };
+
+	note_outcome(e, UPSTREAM_ANSWER);
+	finish(e, UPSTREAM_ANSWER, msg, &reply);
+}
+
 static void on_early(struct task *task)
 {
 	struct exchange *e = container_of(task, struct exchange, early_task);
@@ -380,6 +400,10 @@ static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answ
 	enum upstream_outcome outcome;
 
 	(void)via_tcp;
+	if (status == ARES_IO_OK && e->is_verbatim) {
+		take_verbatim(e, answer, len);
+		return;
+	}
 	if (status == ARES_IO_OK) {
 		take_answer(e, answer, len);
 		return;
@@ -477,20 +501,36 @@ static size_t build_query(const struct exchange *e, const struct dnsmsg_query *q
 	return dnsmsg_build_query(&marked, e->id, flags | DNSMSG_SEND_TRAIL, buf);
 }
 
-static void send_exchange(struct exchange *e, const struct dnsmsg_query *query)
+static void send_message(struct exchange *e, const uint8_t *msg, size_t len)
 {
 	struct upstream *u = e->upstream;
-	uint8_t buf[DNSMSG_QUERY_MAX];
-	size_t len = build_query(e, query, buf);
 
-	memcpy(buf + DNSMSG_HEADER_LEN, e->question, e->question_len);
 	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
 	e->sending = true;
 	e->sent_id =
 		ares_io_send_via(u->io, e->by_stream ? ARES_IO_VIA_STREAM : ARES_IO_VIA_DATAGRAM,
-				 buf, len, on_answer, e);
+				 msg, len, on_answer, e);
 	e->sending = false;
+}
+
+static void send_exchange(struct exchange *e, const struct dnsmsg_query *query)
+{
+	uint8_t buf[DNSMSG_QUERY_MAX];
+	size_t len = build_query(e, query, buf);
+
+	memcpy(buf + DNSMSG_HEADER_LEN, e->question, e->question_len);
+	send_message(e, buf, len);
+}
+
+static void send_verbatim(struct exchange *e, const struct upstream_question *question)
+{
+	uint8_t buf[UPSTREAM_VERBATIM_MAX];
+
+	assert(question->verbatim_len <= sizeof buf);
+	memcpy(buf, question->verbatim, question->verbatim_len);
+	dnsmsg_set_id(buf, e->id);
+	send_message(e, buf, question->verbatim_len);
 }
 
 static void choose_defences(struct exchange *e, bool by_stream)
@@ -501,7 +541,7 @@ static void choose_defences(struct exchange *e, bool by_stream)
 	e->for_defence = u->config.endpoint.protocol == ENDPOINT_UDP &&
 			 defence_wants_stream(&u->defence, now_ms(u));
 	e->by_stream = by_stream || e->for_defence || u->config.endpoint.protocol == ENDPOINT_TCP;
-	e->mixed_case = !e->by_stream && u->config.randomize_case &&
+	e->mixed_case = !e->by_stream && !e->is_verbatim && u->config.randomize_case &&
 			defence_wants_case(&u->defence, e->again, now_ms(u));
 	if (e->mixed_case) {
 		crypto_pool_take(&u->random, random, sizeof random);
@@ -517,7 +557,9 @@ struct exchange *upstream_ask(struct upstream *u, const struct upstream_question
 	if (!e) {
 		return NULL;
 	}
-	if (!take_id(u, &e->id)) {
+	e->is_verbatim = question->verbatim != NULL;
+	e->id = query->id;
+	if (!(e->is_verbatim && take_this_id(u, e->id)) && !take_id(u, &e->id)) {
 		free(e);
 		return NULL;
 	}
@@ -533,7 +575,11 @@ struct exchange *upstream_ask(struct upstream *u, const struct upstream_question
 	e->with_edns = e->sent_ms >= u->no_edns_until_ms;
 	choose_defences(e, question->by_stream);
 	enlist(e);
-	send_exchange(e, query);
+	if (e->is_verbatim) {
+		send_verbatim(e, question);
+	} else {
+		send_exchange(e, query);
+	}
 	return e;
 }
 
@@ -565,6 +611,12 @@ void upstream_begin_trial(struct upstream *u)
 	health_begin_trial(&u->health, now_ms(u));
 }
 
+void upstream_note_network(struct upstream *u)
+{
+	ares_io_break_streams(u->io);
+	health_forget(&u->health, now_ms(u));
+}
+
 bool upstream_should_log_loop(struct upstream *u)
 {
 	if (u->loop_logged_ms != 0 && now_ms(u) - u->loop_logged_ms < UPSTREAM_LOOP_LOG_MS) {
@@ -572,12 +624,6 @@ bool upstream_should_log_loop(struct upstream *u)
 	}
 	u->loop_logged_ms = now_ms(u);
 	return true;
-}
-
-void upstream_note_network(struct upstream *u)
-{
-	ares_io_break_streams(u->io);
-	health_forget(&u->health, now_ms(u));
 }
 
 uint32_t upstream_open_count(const struct upstream *u)

@@ -5,6 +5,7 @@
 #include "common/privileges.h"
 
 #include "socksd/config_rules.h"
+#include "socksd/config_udp.h"
 #include "socksd/users_file.h"
 
 #include <errno.h>
@@ -103,12 +104,27 @@ static int load_users(struct listen_config *listen, const struct section *sectio
 	return r < 0 ? -1 : 0;
 }
 
+static int load_bind_ports(struct listen_config *listen, const struct section *section,
+			   struct ini_error *reterr)
+{
+	const char *text = listen->params->bind_port_range;
+	const char *why;
+
+	if (text && rule_parse_ports(text, &listen->bind_ports, &why) < 0) {
+		params_fail(reterr, section, offsetof(struct listen_params, bind_port_range),
+			    "FIRST-LAST", "%s", why);
+		return -1;
+	}
+	return 0;
+}
+
 static int add_listen(struct listen_config *listen, const struct section *section,
 		      struct ini_error *reterr)
 {
 	listen->name = section->name;
 	listen->params = section->values;
-	if (check_listen(section, reterr) < 0) {
+	if (check_listen(section, reterr) < 0 || config_load_udp(listen, section, reterr) < 0 ||
+	    load_bind_ports(listen, section, reterr) < 0) {
 		return -1;
 	}
 	if (listen->params->auth == LISTEN_AUTH_PASSWORD) {
@@ -173,6 +189,16 @@ void config_free(struct config *config)
 	rules_done(&config->rules);
 	free(config->egresses);
 	free(config);
+}
+
+const struct egress *config_same_egress(const struct config *config, const struct egress *egress)
+{
+	for (size_t i = 0; i < config->egress_count; i++) {
+		if (egress_equal(&config->egresses[i], egress)) {
+			return &config->egresses[i];
+		}
+	}
+	return NULL;
 }
 
 unsigned config_capabilities(const struct config *config)
