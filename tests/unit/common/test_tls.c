@@ -505,6 +505,8 @@ START_TEST(test_server_files)
 	char certificate[CERTIFICATES_PATH_MAX];
 	char key[CERTIFICATES_PATH_MAX];
 	char other[CERTIFICATES_PATH_MAX];
+	char name[TLS_NAME_MAX];
+	struct tls_server *server;
 	const char *path;
 	const char *why;
 
@@ -513,6 +515,13 @@ START_TEST(test_server_files)
 	certificates_path("a.pem", certificate);
 	certificates_path("a.key", key);
 	certificates_path("other.key", other);
+
+	server = tls_server_load(certificate, key, NULL, 0, &path, &why);
+	ck_assert_ptr_nonnull(server);
+	ck_assert(tls_server_name(server, name));
+	ck_assert_str_eq(name, "dns.example");
+	ck_assert_str_eq(tls_server_path(server), certificate);
+	tls_server_free(server);
 
 	chmod(key, 0604);
 	ck_assert_ptr_null(tls_server_load(certificate, key, NULL, 0, &path, &why));
