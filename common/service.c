@@ -595,6 +595,15 @@ static int run(struct service *s)
 	return exit_code;
 }
 
+enum log_level service_log_level(int choice)
+{
+	static const enum log_level levels[] = { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING,
+						 LOG_LEVEL_NOTICE, LOG_LEVEL_INFO,
+						 LOG_LEVEL_DEBUG };
+
+	return levels[choice];
+}
+
 int service_main(const struct service_ops *ops, int argc, char **argv)
 {
 	const struct service_command *command = ops->command;

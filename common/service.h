@@ -22,6 +22,17 @@
 
 struct service;
 
+/* The keys of [server] and [log] that every daemon has; its lists begin with them. */
+#define SERVICE_SERVER_PARAMS(P, PC, daemon)                        \
+	P(WORKERS, workers, "workers", "auto", 1, 256, RESTART,     \
+	  "Threads that serve; auto is one per CPU.")               \
+	P(TEXT, user, "user", NULL, 0, 0, RESTART,                  \
+	  "User to become when started as root; by default " daemon \
+	  ", or nobody if there is no such user.")
+#define SERVICE_LOG_PARAMS(P, PC)                                             \
+	PC(level, "level", "info", "error|warning|notice|info|debug", RELOAD, \
+	   "What is logged: lines of this level and of the more serious ones.")
+
 /* Something else the daemon's program can do with a configuration: `NAME [-c FILE] --COMMAND
  * WORD...`. */
 struct service_command {
@@ -83,6 +94,9 @@ struct service_settings {
 	uint64_t drain_timeout_ms;
 	unsigned capabilities; /* that the configuration needs: PRIVILEGES_NET_* bits */
 };
+
+/* What the choice of SERVICE_LOG_PARAMS' level means. */
+enum log_level service_log_level(int choice);
 
 /* Runs the daemon; returns the exit code for main(). */
 int service_main(const struct service_ops *ops, int argc, char **argv);

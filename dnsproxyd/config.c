@@ -3,7 +3,6 @@
 
 #include "common/ares_io.h"
 #include "common/container.h"
-#include "common/listener.h"
 
 #include "dnsproxyd/dnsname.h"
 
@@ -66,85 +65,29 @@ static const struct section_row sections[] = {
 
 const struct params_schema config_schema = { sections, ARRAY_SIZE(sections) };
 
-/* Whether an address of an earlier section, or an earlier one of this, is `a`. */
-static bool listens_on(const struct config *config, const struct addr *a, const struct addr *except)
-{
-	for (size_t i = 0; i < config->listen_count; i++) {
-		const struct addr_list *list = &config->listens[i].params->addresses;
-
-		for (size_t k = 0; k < list->count && &list->items[k] != except; k++) {
-			if (addr_equal(&list->items[k], a)) {
-				return true;
-			}
-		}
-	}
-	return false;
-}
-
-static int add_listen(struct config *config, const struct section *section,
-		      struct ini_error *reterr)
-{
-	struct listen_config *listen = &config->listens[config->listen_count++];
-	const struct addr_list *list;
-
-	listen->name = section->name;
-	listen->params = section->values;
-	list = &listen->params->addresses;
-	if (list->count == 0) {
-		params_fail(reterr, section, offsetof(struct listen_params, addresses),
-			    "address = IP:PORT", "[listen %s] has no address", section->name);
-		return -1;
-	}
-	for (size_t i = 0; i < list->count; i++) {
-		char text[ADDR_TEXT_MAX];
-
-		if (listens_on(config, &list->items[i], &list->items[i])) {
-			addr_format(&list->items[i], text, sizeof text);
-			params_fail(reterr, section, offsetof(struct listen_params, addresses),
-				    "each address once", "address %s is given twice", text);
-			return -1;
-		}
-	}
-	return 0;
-}
-
 static int add_listens(struct config *config, const struct params *params, struct ini_error *reterr)
 {
-	const struct section *section = NULL;
-	size_t count = 0;
+	struct listens *listens = &config->listens;
 
-	while ((section = params_next(params, "listen", section)) != NULL) {
-		count++;
+	if (listens_load(listens, params, offsetof(struct listen_params, addresses),
+			 LISTENS_STREAM | LISTENS_DATAGRAM, reterr) < 0) {
+		return -1;
 	}
-	config->listens = calloc(count, sizeof *config->listens);
-	if (!config->listens) {
+	config->listen_configs = calloc(listens->count, sizeof *config->listen_configs);
+	if (!config->listen_configs) {
 		ini_fail(reterr, "dnsproxyd", 0, "free memory", "cannot allocate memory");
 		return -1;
 	}
-	while ((section = params_next(params, "listen", section)) != NULL) {
-		if (add_listen(config, section, reterr) < 0) {
-			return -1;
-		}
+	for (size_t i = 0; i < listens->count; i++) {
+		config->listen_configs[i] = (struct listen_config){
+			listens->items[i].section->name,
+			listens->items[i].section->values,
+		};
 	}
 	return 0;
 }
 
 /* --- upstream servers ------------------------------------------------------------------------ */
-
-/* A server that is one of our own listeners would be asked by ourselves, for ever. */
-static bool is_own_listener(const struct config *config, const struct addr *server)
-{
-	for (size_t i = 0; i < config->listen_count; i++) {
-		const struct addr_list *list = &config->listens[i].params->addresses;
-
-		for (size_t k = 0; k < list->count; k++) {
-			if (listener_reaches(&list->items[k], server)) {
-				return true;
-			}
-		}
-	}
-	return false;
-}
 
 static void add_system_servers(const struct config *config, struct group_config *group)
 {
@@ -152,8 +95,8 @@ static void add_system_servers(const struct config *config, struct group_config 
 	size_t count = ares_io_system_servers("/etc/resolv.conf", servers, CONFIG_SERVERS_MAX);
 
 	for (size_t i = 0; i < count; i++) {
-		/* The host itself may be set to ask us. */
-		if (!is_own_listener(config, &servers[i])) {
+		/* The host itself may be set to ask us, who would ask ourselves for ever. */
+		if (!listens_reached_by(&config->listens, &servers[i])) {
 			group->servers[group->server_count++] =
 				(struct endpoint){ .protocol = ENDPOINT_UDP, .addr = servers[i] };
 		}
@@ -177,7 +120,7 @@ static int add_server(const struct config *config, struct group_config *group,
 			    "\"%s\" is no server", text);
 		return -1;
 	}
-	if (is_own_listener(config, &server->addr)) {
+	if (listens_reached_by(&config->listens, &server->addr)) {
 		params_fail(reterr, section, field, "another server",
 			    "server %s is our own listening address", text);
 		return -1;
@@ -406,7 +349,8 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 void config_free(struct config *config)
 {
 	if (config) {
-		free(config->listens);
+		free(config->listen_configs);
+		listens_done(&config->listens);
 		free(config->groups);
 		suffixes_free(config->forwards);
 		free(config);
@@ -415,14 +359,7 @@ void config_free(struct config *config)
 
 const struct listen_config *config_find_listen(const struct config *config, const struct addr *a)
 {
-	for (size_t i = 0; i < config->listen_count; i++) {
-		const struct addr_list *list = &config->listens[i].params->addresses;
+	int i = listens_find(&config->listens, a);
 
-		for (size_t k = 0; k < list->count; k++) {
-			if (addr_equal(&list->items[k], a)) {
-				return &config->listens[i];
-			}
-		}
-	}
-	return NULL;
+	return i < 0 ? NULL : &config->listen_configs[i];
 }

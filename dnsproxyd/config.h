@@ -7,25 +7,22 @@
 #define DNSPROXYD_CONFIG_H
 
 #include "common/balance.h"
+#include "common/listens.h"
 #include "common/params.h"
+#include "common/service.h"
 
 #include "dnsproxyd/endpoint.h"
 #include "dnsproxyd/suffixes.h"
 
-#define SERVER_PARAMS(P, PC)                                                                     \
-	P(WORKERS, workers, "workers", "auto", 1, 256, RESTART,                                  \
-	  "Threads that serve; auto is one per CPU.")                                            \
-	P(TEXT, user, "user", NULL, 0, 0, RESTART,                                               \
-	  "User to become when started as root; by default dnsproxyd, or nobody if there is no " \
-	  "such user.")                                                                          \
-	P(BOOL, local_zones, "local-zones", "on", 0, 0, RELOAD,                                  \
-	  "Names that mean something in one network only (reverse zones of private addresses, "  \
+#define SERVER_PARAMS(P, PC)                                                                    \
+	SERVICE_SERVER_PARAMS(P, PC, "dnsproxyd")                                               \
+	P(BOOL, local_zones, "local-zones", "on", 0, 0, RELOAD,                                 \
+	  "Names that mean something in one network only (reverse zones of private addresses, " \
 	  "home.arpa, internal, local, test) are answered here, that they do not exist.")
 PARAM_DECLARE(server_params, SERVER_PARAMS);
 
 #define LOG_PARAMS(P, PC)                                                                         \
-	PC(level, "level", "info", "error|warning|notice|info|debug", RELOAD,                     \
-	   "What is logged: lines of this level and of the more serious ones.")                   \
+	SERVICE_LOG_PARAMS(P, PC)                                                                 \
 	P(BOOL, query_log, "query-log", "off", 0, 0, RELOAD,                                      \
 	  "One line for each query at level info; without it, at level debug.")                   \
 	PC(clients, "clients", "full", "full|network|none", RELOAD,                               \
@@ -133,8 +130,8 @@ struct config {
 	const struct log_params *log;
 	const struct cache_params *cache;
 	const struct limits_params *limits;
-	struct listen_config *listens;
-	size_t listen_count;
+	struct listens listens;
+	struct listen_config *listen_configs; /* one for each of listens */
 	const struct privacy_params *privacy;
 	/* The first is "default", with the system's servers when none is configured. */
 	struct group_config *groups;

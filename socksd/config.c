@@ -55,11 +55,6 @@ static int check_listen(const struct section *section, struct ini_error *reterr)
 {
 	const struct listen_params *p = section->values;
 
-	if (p->addresses.count == 0) {
-		params_fail(reterr, section, offsetof(struct listen_params, addresses),
-			    "address = IP:PORT", "[listen %s] has no address", section->name);
-		return -1;
-	}
 	if (p->auth == LISTEN_AUTH_PASSWORD && !p->users_file) {
 		params_fail(reterr, section, offsetof(struct listen_params, auth),
 			    "users = FILE beside it", "auth = password without a users file");
@@ -81,39 +76,6 @@ static int check_listen(const struct section *section, struct ini_error *reterr)
 			    "auth = password, fewer clients, or open-proxy = yes",
 			    "auth = none with clients = any is an open proxy");
 		return -1;
-	}
-	return 0;
-}
-
-/* Whether an earlier section, or the same one, listens on `a` already. */
-static bool listens_on(const struct config *config, const struct addr *a, const struct addr *except)
-{
-	for (size_t i = 0; i < config->listen_count; i++) {
-		const struct addr_list *list = &config->listens[i].params->addresses;
-
-		for (size_t k = 0; k < list->count && &list->items[k] != except; k++) {
-			if (addr_equal(&list->items[k], a)) {
-				return true;
-			}
-		}
-	}
-	return false;
-}
-
-static int check_unique(const struct config *config, const struct section *section,
-			struct ini_error *reterr)
-{
-	const struct listen_params *p = section->values;
-
-	for (size_t i = 0; i < p->addresses.count; i++) {
-		if (listens_on(config, &p->addresses.items[i], &p->addresses.items[i])) {
-			char text[ADDR_TEXT_MAX];
-
-			addr_format(&p->addresses.items[i], text, sizeof text);
-			params_fail(reterr, section, offsetof(struct listen_params, addresses),
-				    "each address once", "address %s is given twice", text);
-			return -1;
-		}
 	}
 	return 0;
 }
@@ -140,14 +102,12 @@ static int load_users(struct listen_config *listen, const struct section *sectio
 	return r < 0 ? -1 : 0;
 }
 
-static int add_listen(struct config *config, const struct section *section,
+static int add_listen(struct listen_config *listen, const struct section *section,
 		      struct ini_error *reterr)
 {
-	struct listen_config *listen = &config->listens[config->listen_count++];
-
 	listen->name = section->name;
 	listen->params = section->values;
-	if (check_listen(section, reterr) < 0 || check_unique(config, section, reterr) < 0) {
+	if (check_listen(section, reterr) < 0) {
 		return -1;
 	}
 	if (listen->params->auth == LISTEN_AUTH_PASSWORD) {
@@ -158,19 +118,19 @@ static int add_listen(struct config *config, const struct section *section,
 
 static int add_listens(struct config *config, const struct params *params, struct ini_error *reterr)
 {
-	const struct section *section = NULL;
-	size_t count = 0;
+	struct listens *listens = &config->listens;
 
-	while ((section = params_next(params, "listen", section)) != NULL) {
-		count++;
+	if (listens_load(listens, params, offsetof(struct listen_params, addresses), LISTENS_STREAM,
+			 reterr) < 0) {
+		return -1;
 	}
-	config->listens = calloc(count, sizeof *config->listens);
-	if (!config->listens) {
+	config->listen_configs = calloc(listens->count, sizeof *config->listen_configs);
+	if (!config->listen_configs) {
 		ini_fail(reterr, "socksd", 0, "free memory", "cannot allocate memory");
 		return -1;
 	}
-	while ((section = params_next(params, "listen", section)) != NULL) {
-		if (add_listen(config, section, reterr) < 0) {
+	for (size_t i = 0; i < listens->count; i++) {
+		if (add_listen(&config->listen_configs[i], listens->items[i].section, reterr) < 0) {
 			return -1;
 		}
 	}
@@ -204,10 +164,11 @@ void config_free(struct config *config)
 	if (!config) {
 		return;
 	}
-	for (size_t i = 0; i < config->listen_count; i++) {
-		users_free(config->listens[i].users);
+	for (size_t i = 0; config->listen_configs && i < config->listens.count; i++) {
+		users_free(config->listen_configs[i].users);
 	}
-	free(config->listens);
+	free(config->listen_configs);
+	listens_done(&config->listens);
 	rules_done(&config->rules);
 	free(config->egresses);
 	free(config);
@@ -227,14 +188,7 @@ unsigned config_capabilities(const struct config *config)
 
 const struct listen_config *config_find_listen(const struct config *config, const struct addr *a)
 {
-	for (size_t i = 0; i < config->listen_count; i++) {
-		const struct addr_list *list = &config->listens[i].params->addresses;
+	int i = listens_find(&config->listens, a);
 
-		for (size_t k = 0; k < list->count; k++) {
-			if (addr_equal(&list->items[k], a)) {
-				return &config->listens[i];
-			}
-		}
-	}
-	return NULL;
+	return i < 0 ? NULL : &config->listen_configs[i];
 }

@@ -6,23 +6,19 @@
 #ifndef SOCKSD_CONFIG_H
 #define SOCKSD_CONFIG_H
 
+#include "common/listens.h"
 #include "common/params.h"
+#include "common/service.h"
 
 #include "socksd/egress.h"
 #include "socksd/rules.h"
 #include "socksd/users.h"
 
-#define SERVER_PARAMS(P, PC)                                                                       \
-	P(WORKERS, workers, "workers", "auto", 1, 256, RESTART,                                    \
-	  "Threads that serve; auto is one per CPU.")                                              \
-	P(TEXT, user, "user", NULL, 0, 0, RESTART,                                                 \
-	  "User to become when started as root; by default socksd, or nobody if there is no such " \
-	  "user.")
+#define SERVER_PARAMS(P, PC) SERVICE_SERVER_PARAMS(P, PC, "socksd")
 PARAM_DECLARE(server_params, SERVER_PARAMS);
 
 #define LOG_PARAMS(P, PC)                                                                    \
-	PC(level, "level", "info", "error|warning|notice|info|debug", RELOAD,                \
-	   "What is logged: lines of this level and of the more serious ones.")              \
+	SERVICE_LOG_PARAMS(P, PC)                                                            \
 	PC(clients, "clients", "full", "full|network|none", RELOAD,                          \
 	   "How the log shows clients: address and port, the network (/24, /48), or not. A " \
 	   "client that failed to log in is shown in full unless this is none.")             \
@@ -150,8 +146,8 @@ struct config {
 	const struct log_params *log;
 	const struct limits_params *limits;
 	const struct dns_params *dns;
-	struct listen_config *listens;
-	size_t listen_count;
+	struct listens listens;
+	struct listen_config *listen_configs; /* one for each of listens */
 	struct egress *egresses;
 	size_t egress_count;
 	struct rules rules;

@@ -285,18 +285,18 @@ static int explain_name(struct question *q)
 /* The addresses that the configuration listens on. 0 or -ENOMEM. */
 static int list_listeners(struct question *q)
 {
-	const struct config *config = q->config;
+	const struct listens *listens = &q->config->listens;
 	size_t count = 0;
 
-	for (size_t i = 0; i < config->listen_count; i++) {
-		count += config->listens[i].params->addresses.count;
+	for (size_t i = 0; i < listens->count; i++) {
+		count += listens->items[i].addresses->count;
 	}
 	q->listeners = calloc(count + 1, sizeof *q->listeners);
 	if (!q->listeners) {
 		return -ENOMEM;
 	}
-	for (size_t i = 0; i < config->listen_count; i++) {
-		const struct addr_list *list = &config->listens[i].params->addresses;
+	for (size_t i = 0; i < listens->count; i++) {
+		const struct addr_list *list = listens->items[i].addresses;
 
 		for (size_t k = 0; k < list->count; k++) {
 			q->listeners[q->guard.listener_count++] = list->items[k];

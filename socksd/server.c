@@ -412,27 +412,7 @@ static void worker_drain(struct worker *worker)
 static int list_sockets(const void *arg, struct listen_want **ret_wants, size_t *ret_count)
 {
 	const struct config *config = arg;
-	struct listen_want *wants;
-	size_t count_wants = 0;
-
-	for (size_t i = 0; i < config->listen_count; i++) {
-		count_wants += config->listens[i].params->addresses.count;
-	}
-	wants = calloc(count_wants + 1, sizeof *wants);
-	if (!wants) {
-		return -ENOMEM;
-	}
-	count_wants = 0;
-	for (size_t i = 0; i < config->listen_count; i++) {
-		const struct addr_list *list = &config->listens[i].params->addresses;
-
-		for (size_t k = 0; k < list->count; k++) {
-			wants[count_wants++] = (struct listen_want){ list->items[k], SOCK_STREAM };
-		}
-	}
-	*ret_wants = wants;
-	*ret_count = count_wants;
-	return 0;
+	return listens_sockets(&config->listens, ret_wants, ret_count);
 }
 
 static void state_free(void *state)
@@ -477,16 +457,13 @@ static void config_drop(void *config)
 
 static struct service_settings settings_of(const void *arg)
 {
-	static const enum log_level levels[] = { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING,
-						 LOG_LEVEL_NOTICE, LOG_LEVEL_INFO,
-						 LOG_LEVEL_DEBUG };
 	const struct config *config = arg;
 
 	return (struct service_settings){
 		.workers = (unsigned)config->server->workers,
 		.user = config->server->user,
 		.default_user = "socksd",
-		.log_level = levels[config->log->level],
+		.log_level = service_log_level(config->log->level),
 		.drain_timeout_ms = config->limits->drain_timeout_ms,
 		.capabilities = config_capabilities(config),
 	};

@@ -176,6 +176,7 @@ static void log_end(struct session *s, enum session_end_reason reason)
 		LOG_LEVEL_INFO, "session-end",
 		KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),
 		KV_BYTES("user", s->user ? (const void *)s->user : "-", s->user ? s->user_len : 1),
+		KV_TEXT("command", s->command ? socks5_command_name(s->command) : NULL),
 		KV_TEXT("destination", privacy_destination(destinations, s->target)),
 		KV_UINT("bytes_up", s->relay.flow[RELAY_CLIENT].bytes),
 		KV_UINT("bytes_down", s->relay.flow[RELAY_TARGET].bytes),

@@ -32,9 +32,7 @@ void session_free_handshake(struct session *s)
 
 /* --- answers --------------------------------------------------------------------------------- */
 
-/* A few bytes to the client. They always fit: nothing else has been sent. False when the session
- * has ended. */
-static bool answer(struct session *s, const void *bytes, size_t len)
+bool session_answer(struct session *s, const void *bytes, size_t len)
 {
 	ssize_t n = send(session_client(s)->watch.fd, bytes, len, MSG_NOSIGNAL);
 
@@ -54,7 +52,7 @@ static enum progress refuse(struct session *s, const void *bytes, size_t len,
 		session_end(s, reason);
 		return PROGRESS_WAIT;
 	}
-	if (!answer(s, bytes, len)) {
+	if (!session_answer(s, bytes, len)) {
 		return PROGRESS_WAIT;
 	}
 	s->refused_for = reason;
@@ -75,8 +73,8 @@ static enum progress refuse_fault(struct session *s, enum socks5_fault fault)
 	return refuse(s, bytes, len, SESSION_END_INVALID);
 }
 
-static enum progress refuse_request(struct session *s, enum socks5_reply reply,
-				    enum session_end_reason reason)
+enum progress session_refuse_request(struct session *s, enum socks5_reply reply,
+				     enum session_end_reason reason)
 {
 	uint8_t bytes[SOCKS5_REPLY_MAX];
 	size_t len = socks5_encode_reply(reply, NULL, bytes);
@@ -107,13 +105,12 @@ enum progress session_on_linger(struct session *s)
 
 /* --- connecting ------------------------------------------------------------------------------ */
 
-/* What the rules are asked about; valid as long as the handshake. */
-static struct rules_request request_of(const struct session *s)
+struct rules_request session_rules_request(const struct session *s)
 {
 	const struct socks5_target *target = &s->handshake->target;
 
 	return (struct rules_request){
-		.command = SOCKS5_CONNECT,
+		.command = s->command,
 		.client = &s->client,
 		.user = s->user,
 		.user_len = s->user_len,
@@ -122,15 +119,14 @@ static struct rules_request request_of(const struct session *s)
 	};
 }
 
-/* Remember for the log which rule denied; the rules may be gone by then. */
-static void note_rule(struct session *s, const struct rule *rule)
+void session_note_rule(struct session *s, const struct rule *rule)
 {
 	free(s->rule);
 	s->rule = strdup(rule->name);
 }
 
-static bool is_allowed(void *arg, const struct addr *a, const struct egress **ret_egress,
-		       const char **ret_why)
+bool session_is_allowed(void *arg, const struct addr *a, const struct egress **ret_egress,
+			const char **ret_why)
 {
 	struct session *s = arg;
 	struct addr local;
@@ -139,13 +135,13 @@ static bool is_allowed(void *arg, const struct addr *a, const struct egress **re
 		.listeners = s->context->own,
 		.listener_count = s->context->own_count,
 	};
-	const struct rules_request request = request_of(s);
+	const struct rules_request request = session_rules_request(s);
 	struct rules_verdict verdict;
 
 	host_note_local(&guard, a, &local);
 	verdict = rules_check(&s->context->config->rules, &request, a, &guard);
 	if (!verdict.allowed && verdict.guard == GUARD_ALLOWED) {
-		note_rule(s, verdict.rule);
+		session_note_rule(s, verdict.rule);
 	}
 	*ret_why = rules_verdict_name(&verdict);
 	*ret_egress = verdict.egress;
@@ -174,7 +170,7 @@ static void on_connected(struct session *s, const struct dial_result *result)
 		session_end(s, SESSION_END_NO_MEMORY);
 		return;
 	}
-	if (answer(s, bytes, len)) {
+	if (session_answer(s, bytes, len)) {
 		session_start_relay(s);
 	}
 }
@@ -188,8 +184,8 @@ static void on_dial_done(void *arg, const struct dial_result *result)
 	s->why = result->why;
 	if (result->reply == SOCKS5_SUCCEEDED) {
 		on_connected(s, result);
-	} else if (refuse_request(s, result->reply,
-				  denied ? SESSION_END_DENIED : SESSION_END_UNREACHABLE) ==
+	} else if (session_refuse_request(s, result->reply,
+					  denied ? SESSION_END_DENIED : SESSION_END_UNREACHABLE) ==
 		   PROGRESS_NEXT) {
 		session_advance(s);
 	}
@@ -205,20 +201,20 @@ static enum progress start_dial(struct session *s)
 		.resolver = s->context->resolver,
 		.family = families[s->context->config->dns->family],
 		.has_data = s->handshake->in_len > 0,
-		.allowed = is_allowed,
+		.allowed = session_is_allowed,
 		.egress_failed = on_egress_failed,
 	};
-	const struct rules_request request = request_of(s);
+	const struct rules_request request = session_rules_request(s);
 	const struct rule *rule;
 
 	if (request.name && rules_deny_name(&s->context->config->rules, &request, &rule)) {
-		note_rule(s, rule);
+		session_note_rule(s, rule);
 		s->why = "rule";
-		return refuse_request(s, SOCKS5_NOT_ALLOWED, SESSION_END_DENIED);
+		return session_refuse_request(s, SOCKS5_NOT_ALLOWED, SESSION_END_DENIED);
 	}
 	s->handshake->dial = dial_start(&config, &s->handshake->target, on_dial_done, s);
 	if (!s->handshake->dial || session_enter(s, SESSION_DIAL) < 0) {
-		return refuse_request(s, SOCKS5_GENERAL_FAILURE, SESSION_END_NO_MEMORY);
+		return session_refuse_request(s, SOCKS5_GENERAL_FAILURE, SESSION_END_NO_MEMORY);
 	}
 	return PROGRESS_WAIT;
 }
@@ -227,7 +223,8 @@ void session_on_connect_timeout(struct session *s)
 {
 	dial_cancel(s->handshake->dial);
 	s->handshake->dial = NULL;
-	if (refuse_request(s, SOCKS5_TTL_EXPIRED, SESSION_END_CONNECT_TIMEOUT) == PROGRESS_NEXT) {
+	if (session_refuse_request(s, SOCKS5_TTL_EXPIRED, SESSION_END_CONNECT_TIMEOUT) ==
+	    PROGRESS_NEXT) {
 		session_advance(s);
 	}
 }
@@ -276,7 +273,7 @@ enum progress session_on_greeting(struct session *s)
 		s->why = "no_method";
 		return refuse(s, bytes, sizeof bytes, SESSION_END_INVALID);
 	}
-	if (!answer(s, bytes, sizeof bytes)) {
+	if (!session_answer(s, bytes, sizeof bytes)) {
 		return PROGRESS_WAIT;
 	}
 	return enter_handshake_state(s, method == SOCKS5_METHOD_PASSWORD ? SESSION_AUTH
@@ -324,8 +321,9 @@ static enum progress answer_auth(struct session *s, enum auth_outcome outcome)
 	socks5_encode_auth(outcome == AUTH_OK, bytes);
 	if (outcome == AUTH_OK) {
 		session_count(s, METRIC_auth_ok, 1);
-		return answer(s, bytes, sizeof bytes) ? enter_handshake_state(s, SESSION_REQUEST)
-						      : PROGRESS_WAIT;
+		return session_answer(s, bytes, sizeof bytes)
+			       ? enter_handshake_state(s, SESSION_REQUEST)
+			       : PROGRESS_WAIT;
 	}
 	if (outcome == AUTH_OVERLOAD) {
 		log_auth_overload(s);
@@ -405,6 +403,13 @@ static char *target_text(const struct socks5_target *target)
 	return strdup(text);
 }
 
+/* What begins each command; one that is not here is refused. The request is in s->handshake. */
+static enum progress (*const command_table[])(struct session *s) = {
+	[SOCKS5_CONNECT] = start_dial,
+	[SOCKS5_BIND] = NULL,
+	[SOCKS5_ASSOCIATE] = NULL,
+};
+
 enum progress session_on_request(struct session *s)
 {
 	struct handshake *h = s->handshake;
@@ -421,11 +426,12 @@ enum progress session_on_request(struct session *s)
 		break;
 	}
 	consume(h, consumed);
+	s->command = request.command;
 	h->target = request.target;
 	s->target = target_text(&request.target);
-	if (request.command != SOCKS5_CONNECT) {
+	if (!command_table[request.command]) {
 		s->why = socks5_command_name(request.command);
-		return refuse_request(s, SOCKS5_COMMAND_NOT_SUPPORTED, SESSION_END_INVALID);
+		return session_refuse_request(s, SOCKS5_COMMAND_NOT_SUPPORTED, SESSION_END_INVALID);
 	}
-	return start_dial(s);
+	return command_table[request.command](s);
 }

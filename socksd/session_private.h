@@ -56,9 +56,10 @@ struct session {
 	/* for the log */
 	uint8_t *user; /* NULL: none; any bytes */
 	uint8_t user_len;
-	char *target;    /* NULL: none named */
-	const char *why; /* static token, or NULL */
-	char *rule;      /* that denied; NULL: none */
+	enum socks5_command command; /* 0: none yet */
+	char *target;                /* NULL: none named */
+	const char *why;             /* static token, or NULL */
+	char *rule;                  /* that denied; NULL: none */
 	struct deferred deferred;
 };
 
@@ -100,6 +101,27 @@ enum progress session_on_linger(struct session *s);
 
 /* The target took too long. */
 void session_on_connect_timeout(struct session *s);
+
+/* What the commands have in common; while s->handshake is there. */
+
+/* A few bytes to the client. They always fit: little else has been sent. False when the session has
+ * ended. */
+bool session_answer(struct session *s, const void *bytes, size_t len);
+
+/* Answer with a failure, then go to LINGER. */
+enum progress session_refuse_request(struct session *s, enum socks5_reply reply,
+				     enum session_end_reason reason);
+
+/* What the rules are asked about; valid as long as the handshake. */
+struct rules_request session_rules_request(const struct session *s);
+
+/* Remember for the log which rule denied; the rules may be gone by then. */
+void session_note_rule(struct session *s, const struct rule *rule);
+
+/* Ask the rules and the guard about one address, with port, that the request leads to; `arg` is the
+ * session, the rest as in struct dial_config. */
+bool session_is_allowed(void *arg, const struct addr *a, const struct egress **ret_egress,
+			const char **ret_why);
 
 /* Cancel what is under way, wipe and free. */
 void session_free_handshake(struct session *s);

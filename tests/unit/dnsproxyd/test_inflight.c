@@ -245,6 +245,7 @@ START_TEST(test_many_threads)
 {
 	struct worker_state workers[THREADS] = { { .led = 0 } };
 	pthread_t threads[THREADS];
+	unsigned led = 0;
 
 	ck_assert_int_eq(crypto_init(), 0);
 	table = inflight_new();
@@ -255,9 +256,11 @@ START_TEST(test_many_threads)
 	}
 	for (unsigned i = 0; i < THREADS; i++) {
 		pthread_join(threads[i], NULL);
-		ck_assert_uint_gt(workers[i].led, 0);
+		led += workers[i].led;
 		ck_assert_msg(workers[i].told == workers[i].expected, "each is told exactly once");
 	}
+	/* One may find all questions taken by the others throughout; all together may not. */
+	ck_assert_uint_gt(led, QUESTIONS);
 	inflight_free(table);
 	for (unsigned i = 0; i < THREADS; i++) {
 		loop_free(workers[i].loop);

@@ -70,7 +70,7 @@ START_TEST(test_find_listen)
 		make(A "[listen b]\naddress = 127.0.0.1:1081, [::1]\n", &params, &error);
 
 	ck_assert_ptr_nonnull(config);
-	ck_assert_uint_eq(config->listen_count, 2);
+	ck_assert_uint_eq(config->listens.count, 2);
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
 		const struct listen_config *found;
 		struct addr a;
