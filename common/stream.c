@@ -48,7 +48,8 @@ static void stream_update_events(struct stream *s)
 		if ((s->reading && !s->read_wants_write) || s->write_wants_read) {
 			events |= LOOP_READ;
 		}
-		if ((s->out && !s->write_wants_read) || (s->reading && s->read_wants_write)) {
+		if ((stream_unsent_bytes(s) > 0 && !s->write_wants_read) ||
+		    (s->reading && s->read_wants_write)) {
 			events |= LOOP_WRITE;
 		}
 	}
@@ -114,36 +115,43 @@ void stream_set_reading(struct stream *s, bool reading)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-int stream_write(struct stream *s, const void *buf, size_t len)
+int stream_reserve(struct stream *s, size_t len)
 {
 	size_t unsent = stream_unsent_bytes(s);
 	size_t cap = s->out_cap ? s->out_cap : OUT_FIRST_CAP;
-	uint8_t *out = s->out;
+	uint8_t *out;
 
-	if (len == 0) {
+	if (s->out_len + len <= s->out_cap) {
 		return 0;
 	}
-	if (s->out_len + len > s->out_cap) {
-		if (s->out_start > 0) {
-			memmove(s->out, s->out + s->out_start, unsent);
-			s->out_start = 0;
-			s->out_len = unsent;
-		}
-		while (cap < unsent + len) {
-			cap *= 2;
-		}
-		if (cap != s->out_cap) {
-			out = realloc(s->out, cap);
-			if (!out) {
-				return -ENOMEM;
-			}
-			s->out = out;
-			s->out_cap = cap;
-		}
+	if (s->out_start > 0) {
+		memmove(s->out, s->out + s->out_start, unsent);
+		s->out_start = 0;
+		s->out_len = unsent;
 	}
-	memcpy(s->out + s->out_len, buf, len);
-	s->out_len += len;
+	while (cap < unsent + len) {
+		cap *= 2;
+	}
+	if (cap > s->out_cap) {
+		out = realloc(s->out, cap);
+		if (!out) {
+			return -ENOMEM;
+		}
+		s->out = out;
+		s->out_cap = cap;
+	}
 	return 0;
+}
+
+int stream_write(struct stream *s, const void *buf, size_t len)
+{
+	int r = stream_reserve(s, len);
+
+	if (r == 0 && len > 0) {
+		memcpy(s->out + s->out_len, buf, len);
+		s->out_len += len;
+	}
+	return r;
 }
 
 static void stream_drop_out(struct stream *s)
@@ -196,7 +204,7 @@ static void stream_push(struct stream *s)
 
 void stream_flush(struct stream *s)
 {
-	if (s->open && s->out && !s->was_blocked) {
+	if (s->open && stream_unsent_bytes(s) > 0 && !s->was_blocked) {
 		stream_push(s);
 	}
 }
@@ -273,9 +281,9 @@ static void stream_on_ready(struct watch *watch, uint32_t events)
 		stream_shake_hands(s);
 		return;
 	}
-	if (s->out && ((events & LOOP_WRITE) || s->write_wants_read)) {
+	if (s->was_blocked && ((events & LOOP_WRITE) || s->write_wants_read)) {
 		stream_push(s);
-		if (!s->out && !s->write_error) {
+		if (stream_unsent_bytes(s) == 0 && !s->write_error) {
 			stream_on_drained(s);
 		}
 	}

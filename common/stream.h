@@ -73,7 +73,7 @@ struct stream {
 	bool write_wants_read;
 	bool was_blocked; /* on_drained is due */
 	int write_error;
-	uint8_t *out; /* out[out_start..out_len) waits; NULL when nothing does */
+	uint8_t *out; /* out[out_start..out_len) waits; freed when all is sent */
 	size_t out_start;
 	size_t out_len;
 	size_t out_cap;
@@ -94,6 +94,10 @@ ssize_t stream_read(struct stream *stream, void *buf, size_t cap);
 /* Append to what waits to be sent; how much that may become is for the caller to bound. 0 or
  * -ENOMEM. */
 int stream_write(struct stream *stream, const void *buf, size_t len);
+
+/* Make room for `len` bytes more, so that writing them in several parts cannot fail halfway. 0 or
+ * -ENOMEM. */
+int stream_reserve(struct stream *stream, size_t len);
 
 /* Send what waits, as far as the socket takes it; the rest goes when it is ready. Before the stream
  * is open this does nothing: that comes then. An error is reported later, by stream_read() or

@@ -16,6 +16,7 @@
 
 #include "common/addr.h"
 #include "common/stream.h"
+#include "common/tls_time.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -98,16 +99,10 @@ void tls_client_free(struct tls_client *client);
  * kept are forgotten. Not for a client that was made without trust. */
 void tls_client_set_trust(struct tls_client *client, const struct tls_trust *trust);
 
-/* By which time certificates are judged: see common/cert_time.h. */
-struct tls_time {
-	int64_t unix_s;
-	bool early_ok; /* certificates that begin later are taken as valid */
-};
-
 struct tls;
 
-/* A connection to be made, for stream_connect(); resumes a session of the client if there is one.
- * Returns owned, or NULL with errno ENOMEM. */
+/* A connection to be made, for stream_connect(), certificates judged as of `time`; resumes a
+ * session of the client if there is one. Returns owned, or NULL with errno ENOMEM. */
 struct tls *tls_connect(struct tls_client *client, const struct tls_time *time);
 
 /* --- server ----------------------------------------------------------------------------------- */
