@@ -380,7 +380,9 @@ static void fail_unsent(struct h2 *h2)
 			}
 			*slot = stream->bucket_next;
 			h2->open_count--;
-			h2->user_ops->on_failed(h2->user, stream->tag, true);
+			if (!stream->delivered) {
+				h2->user_ops->on_failed(h2->user, stream->tag, true);
+			}
 			stream_free(stream);
 		}
 	}
@@ -475,7 +477,7 @@ int h2_pull(struct h2 *h2, const uint8_t **ret_bytes, size_t *ret_len)
 }
 
 int h2_post(struct h2 *h2, const char *authority, const char *path, const char *content_type,
-	    const uint8_t *body, size_t body_len, void *tag)
+	    const uint8_t *body, size_t body_len, void *tag, struct h2_stream **ret_stream)
 {
 	struct h2_stream *stream;
 	char length[NUMBER_TEXT_MAX];
@@ -505,7 +507,16 @@ int h2_post(struct h2 *h2, const char *authority, const char *path, const char *
 		return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPIPE;
 	}
 	stream_enlist(stream, id);
+	*ret_stream = stream;
 	return 0;
+}
+
+void h2_cancel(struct h2_stream *stream)
+{
+	stream->delivered = true;
+	/* Without memory the server works in vain. */
+	(void)nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id,
+					NGHTTP2_CANCEL);
 }
 
 void h2_ping(struct h2 *h2)

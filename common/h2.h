@@ -94,9 +94,13 @@ bool h2_is_over(const struct h2 *h2);
 
 /* --- client ---------------------------------------------------------------------------------- */
 
-/* POST a body. The texts are copied. 0, -ENOMEM or -EPIPE (the server takes no more). */
+/* POST a body. The texts are copied. 0, -ENOMEM or -EPIPE (the server takes no more).
+ * *ret_stream is valid until the upcall about the request, for h2_cancel(). */
 int h2_post(struct h2 *h2, const char *authority, const char *path, const char *content_type,
-	    const uint8_t *body, size_t body_len, void *tag);
+	    const uint8_t *body, size_t body_len, void *tag, struct h2_stream **ret_stream);
+
+/* The response is not wanted any more; there is no upcall. */
+void h2_cancel(struct h2_stream *stream);
 
 /* Have the server show that it is there. */
 void h2_ping(struct h2 *h2);

@@ -86,6 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	};
 	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 	struct heard heard = { 0 };
+	struct h2_stream *stream;
 	bool is_server;
 	size_t step;
 	struct h2 *h2;
@@ -102,7 +103,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		assert(r == 0);
 	}
 	for (unsigned i = 0; !is_server && i < REQUESTS; i++) {
-		r = h2_post(h2, "dns.example", DOH_PATH, DOH_CONTENT_TYPE, data, len, &heard);
+		r = h2_post(h2, "dns.example", DOH_PATH, DOH_CONTENT_TYPE, data, len, &heard,
+			    &stream);
 		assert(r == 0);
 	}
 	drain(h2);

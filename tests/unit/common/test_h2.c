@@ -155,10 +155,12 @@ static void talk(size_t step)
 	}
 }
 
+static struct h2_stream *last_stream;
+
 static int post(unsigned tag, const char *body)
 {
 	return h2_post(client.h2, "dns.example", "/dns-query", TYPE, (const uint8_t *)body,
-		       strlen(body), (void *)(uintptr_t)tag);
+		       strlen(body), (void *)(uintptr_t)tag, &last_stream);
 }
 
 /* In pieces of any size. */
@@ -267,7 +269,7 @@ static void post_path(unsigned tag, size_t len)
 	memset(path, 'a', len);
 	path[0] = '/';
 	ck_assert_int_eq(h2_post(client.h2, "dns.example", path, TYPE, (const uint8_t *)"", 0,
-				 (void *)(uintptr_t)tag),
+				 (void *)(uintptr_t)tag, &last_stream),
 			 0);
 	free(path);
 }
@@ -340,6 +342,28 @@ START_TEST(test_ping)
 	ck_assert_uint_eq(len, 9 + 8);
 	ck_assert_uint_eq(bytes[3], 6); /* PING */
 	ck_assert_uint_eq(bytes[4], 1); /* acknowledged */
+}
+END_TEST
+
+/* No upcall comes of what was given up, before or after it was sent. */
+START_TEST(test_cancel)
+{
+	server.hold = true;
+	post(1, "q");
+	h2_cancel(last_stream);
+	talk(100000);
+	ck_assert_uint_eq(server.request_count, 0);
+	post(2, "q");
+	talk(100000);
+	ck_assert_uint_eq(server.request_count, 1);
+	h2_cancel(last_stream);
+	talk(100000);
+	ck_assert_uint_eq(server.cancel_count, 1);
+	ck_assert_uint_eq(client.response_count + client.failure_count, 0);
+	server.hold = false;
+	post(3, "q");
+	talk(100000);
+	ck_assert_uint_eq(client.response_count, 1);
 }
 END_TEST
 
@@ -439,6 +463,7 @@ int main(void)
 	tcase_add_test(tcase, test_goaway);
 	tcase_add_test(tcase, test_goaway_while_waiting);
 	tcase_add_test(tcase, test_ping);
+	tcase_add_test(tcase, test_cancel);
 	tcase_add_test(tcase, test_free_open);
 	tcase_add_test(tcase, test_rubbish);
 	tcase_add_test(tcase, test_rapid_resets);
