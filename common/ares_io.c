@@ -383,6 +383,14 @@ uint64_t ares_io_dropped_count(const struct ares_io *io)
 	return count;
 }
 
+void ares_io_break_streams(struct ares_io *io)
+{
+	assert(io->inside == 0);
+	for (unsigned kind = 0; kind < CHANNEL_KINDS; kind++) {
+		vsock_set_break_streams(&io->channels[kind].set);
+	}
+}
+
 /* Whether a new request may begin, and how it ends if not. */
 static enum ares_io_status io_admit(const struct ares_io *io)
 {

@@ -103,6 +103,10 @@ size_t ares_io_open_count(const struct ares_io *io);
  */
 uint64_t ares_io_dropped_count(const struct ares_io *io);
 
+/* The network has changed: close the streams, which may be dead without knowing it. What waits for
+ * an answer on them ends as when a stream breaks. Not from within a callback of this channel. */
+void ares_io_break_streams(struct ares_io *io);
+
 /* --- raw exchanges -------------------------------------------------------------------------------
  */
 

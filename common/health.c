@@ -75,6 +75,11 @@ static void bring_up(struct health *h, uint64_t now_ms)
 	h->answered_ms = now_ms;
 }
 
+void health_forget(struct health *h, uint64_t now_ms)
+{
+	*h = (struct health){ .answered_ms = now_ms };
+}
+
 void health_note_answer(struct health *h, uint64_t sent_ms, uint64_t now_ms)
 {
 	uint32_t rtt_ms = elapsed_ms(sent_ms, now_ms);

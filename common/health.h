@@ -58,6 +58,10 @@ struct health {
 	uint64_t trial_until_ms;
 };
 
+/* The way to it has changed: all that was known is of no use, and what was sent before says nothing
+ * if it is not answered. */
+void health_forget(struct health *health, uint64_t now_ms);
+
 /* A good answer to what was sent at sent_ms. */
 void health_note_answer(struct health *health, uint64_t sent_ms, uint64_t now_ms);
 

@@ -561,7 +561,7 @@ struct tls *tls_connect(struct tls_client *client, const struct tls_time *time)
 		return NULL;
 	}
 	tls->client = client;
-	tls->early_ok = time->early_ok;
+	tls->early_until_s = time->early_until_s;
 	X509_VERIFY_PARAM_set_time(SSL_get0_param(tls->ssl), (time_t)time->unix_s);
 	/* An address is no name to send (RFC 6066 section 3). */
 	if (client->name && SSL_set_tlsext_host_name(tls->ssl, client->name) != 1) {

@@ -159,7 +159,7 @@ const char *tls_alpn(const struct tls *tls);
 bool tls_resumed(const struct tls *tls);
 /* "TLSv1.3". */
 const char *tls_version(const struct tls *tls);
-/* Whether the certificate was taken although it is not valid yet (early_ok). */
+/* Whether the certificate was taken although it is not valid yet (early_until_s). */
 bool tls_is_early(const struct tls *tls);
 
 #endif

@@ -132,9 +132,12 @@ static struct tls *tls_of_store(X509_STORE_CTX *store)
 static int forgive(int ok, X509_STORE_CTX *store)
 {
 	struct tls *tls = tls_of_store(store);
+	time_t until_s = (time_t)tls->early_until_s;
 
-	if (!ok && tls->early_ok &&
-	    X509_STORE_CTX_get_error(store) == X509_V_ERR_CERT_NOT_YET_VALID) {
+	if (!ok && until_s != 0 &&
+	    X509_STORE_CTX_get_error(store) == X509_V_ERR_CERT_NOT_YET_VALID &&
+	    X509_cmp_time(X509_get0_notBefore(X509_STORE_CTX_get_current_cert(store)), &until_s) <
+		    0) {
 		tls->is_early = true;
 		return 1;
 	}

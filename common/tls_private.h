@@ -38,7 +38,7 @@ struct tls {
 	enum tls_error error;
 	const char *detail;
 	char alpn[TLS_ALPN_TEXT_MAX];
-	bool early_ok;
+	int64_t early_until_s;
 	bool is_early;
 	bool wants_write;
 	bool is_drained; /* the last read took all that was there */

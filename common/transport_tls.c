@@ -12,10 +12,9 @@ enum {
 	IDLE_MAX_MS = 120000,
 };
 
-struct tls *tls_peer_connect(struct tls_peer *peer, const struct loop *loop)
+struct tls *tls_peer_connect(struct tls_peer *peer)
 {
-	const struct tls_time time = tls_time_judge((int64_t)(clock_wall_ms() / 1000),
-						    loop_now_ms(loop) - peer->started_ms);
+	const struct tls_time time = tls_time_judge((int64_t)(clock_wall_ms() / 1000));
 
 	return tls_connect(peer->client, &time);
 }
@@ -42,7 +41,7 @@ static uint64_t dot_idle_ms(const struct transport_config *config)
 
 static struct stream_layer *dot_make_layer(const struct transport_config *config)
 {
-	struct tls *tls = tls_peer_connect(config->peer, config->loop);
+	struct tls *tls = tls_peer_connect(config->peer);
 
 	return tls ? tls_layer(tls) : NULL;
 }

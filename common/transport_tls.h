@@ -16,7 +16,6 @@
 
 struct tls_peer {
 	struct tls_client *client; /* borrowed */
-	uint64_t started_ms;       /* of the loop's clock: when the process was */
 	/* How long the server keeps idle connections (RFC 7828), kept current by the user. 0: they
 	 * are closed as soon as nothing is open. */
 	uint32_t idle_ms;
@@ -29,7 +28,7 @@ struct tls_peer {
 
 /* The layer for one more connection, certificates judged as of now. Returns owned, or NULL with
  * errno. For this transport and others over TLS. */
-struct tls *tls_peer_connect(struct tls_peer *peer, const struct loop *loop);
+struct tls *tls_peer_connect(struct tls_peer *peer);
 
 /* Tell the peer's user why there is no connection, if TLS is why. */
 void tls_peer_note_failure(struct tls_peer *peer, const struct tls *tls);

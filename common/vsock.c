@@ -178,6 +178,26 @@ void vsock_set_done(struct vsock_set *set)
 	task_cancel(&set->task);
 }
 
+static struct vsock *set_find_stream(const struct vsock_set *set)
+{
+	struct vsock *vsock = set->vsocks;
+
+	while (vsock && (vsock->type != SOCK_STREAM || !vsock->transport || vsock->ended)) {
+		vsock = vsock->next;
+	}
+	return vsock;
+}
+
+void vsock_set_break_streams(struct vsock_set *set)
+{
+	struct vsock *vsock;
+
+	/* The callbacks may change the list. */
+	while ((vsock = set_find_stream(set)) != NULL) {
+		vsock_on_closed(vsock, ENETRESET);
+	}
+}
+
 static struct vsock *vsock_find(const struct vsock_set *set, int handle)
 {
 	struct vsock *vsock = set->vsocks;

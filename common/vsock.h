@@ -73,6 +73,10 @@ void vsock_set_done(struct vsock_set *set);
 /* Messages that came but answered nothing that was asked. */
 uint64_t vsock_set_dropped_count(const struct vsock_set *set);
 
+/* The streams are of no use any more, whatever their transports think: c-ares is told that they
+ * broke. Not from within a call of c-ares. */
+void vsock_set_break_streams(struct vsock_set *set);
+
 /* The IPv4 address under which c-ares knows servers[index], in network order: a mere number (of
  * 192.0.2.0/24, which is set aside for documentation), so that ports and scope ids, which c-ares
  * treats differently from version to version, are none of its business. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,6 +83,8 @@ struct shard {
 } __attribute__((aligned(64))); /* no two on one cache line */
 
 struct cache {
+	/* When the answers of each group became the past; 0: never. */
+	_Atomic uint64_t past_ms[UINT8_MAX + 1];
 	cache_hash_fn hash;
 	struct crypto_key hash_key;
 	size_t size_bytes;
@@ -132,6 +135,16 @@ static uint32_t entry_age_ticks(const struct entry *entry, uint64_t now_ms)
 static bool entry_is_fresh(const struct entry *entry, uint32_t age_ticks)
 {
 	return age_ticks < entry->ttl_s * TICKS_PER_S;
+}
+
+/* Whether it is from before cache_expire_group(). That is called some time after the network has
+ * changed, so an answer of the same tick is of the new one. */
+static bool entry_is_past(const struct cache *cache, const struct entry *entry)
+{
+	uint64_t past_ms =
+		atomic_load_explicit(&cache->past_ms[entry->group], memory_order_relaxed);
+
+	return past_ms != 0 && (int32_t)(entry->stored_tick - tick_of(past_ms)) < 0;
 }
 
 static uint32_t get_u32(const uint8_t *p)
@@ -568,8 +581,9 @@ enum cache_outcome cache_get(struct cache *cache, const struct cache_key *key, u
 	entry = shard_find(shard, key);
 	if (entry) {
 		uint32_t age_ticks = entry_age_ticks(entry, now_ms);
+		bool is_fresh = entry_is_fresh(entry, age_ticks) && !entry_is_past(cache, entry);
 
-		outcome = entry_is_fresh(entry, age_ticks) ? CACHE_HIT : CACHE_EXPIRED;
+		outcome = is_fresh ? CACHE_HIT : CACHE_EXPIRED;
 		if (outcome == CACHE_HIT) {
 			entry_note_hit(entry);
 			entry_copy(entry, key, age_ticks / TICKS_PER_S, false, buf, cap,
@@ -593,11 +607,11 @@ enum cache_outcome cache_get_stale(struct cache *cache, const struct cache_key *
 	entry = shard_find(shard, key);
 	if (entry) {
 		uint32_t age_ticks = entry_age_ticks(entry, now_ms);
-		uint64_t ttl_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S;
+		uint64_t last_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S + max_stale_ms / TICK_MS;
 
-		if (entry_is_fresh(entry, age_ticks)) {
+		if (entry_is_fresh(entry, age_ticks) && !entry_is_past(cache, entry)) {
 			outcome = CACHE_HIT;
-		} else if (age_ticks - ttl_ticks < max_stale_ms / TICK_MS) {
+		} else if (max_stale_ms > 0 && age_ticks < last_ticks) {
 			outcome = CACHE_EXPIRED;
 		}
 		if (outcome != CACHE_MISS) {
@@ -633,14 +647,14 @@ size_t cache_shard_count(const struct cache *cache)
 	return cache->shard_count;
 }
 
-static void visit_entry(const struct entry *entry, uint32_t age_ticks, uint8_t *buf,
+static void visit_entry(const struct entry *entry, uint64_t age_ticks, uint8_t *buf,
 			void (*fn)(void *arg, const struct cache_item *item), void *arg)
 {
 	const struct cache_item item = {
 		.group = entry->group,
 		.dnssec_ok = entry->flags & ENTRY_DO,
 		.checking_disabled = entry->flags & ENTRY_CD,
-		.age_ms = (uint64_t)age_ticks * TICK_MS,
+		.age_ms = age_ticks * TICK_MS,
 		.msg = buf,
 		.len = (size_t)DNSMSG_HEADER_LEN + entry->body_len,
 	};
@@ -657,14 +671,23 @@ void cache_visit(struct cache *cache, size_t index, uint64_t now_ms, uint64_t ma
 
 	pthread_mutex_lock(&shard->mutex);
 	for (const struct entry *entry = shard->oldest; entry; entry = entry->newer) {
-		uint32_t age_ticks = entry_age_ticks(entry, now_ms);
-		uint64_t last_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S + max_stale_ms / TICK_MS;
+		uint64_t ttl_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S;
+		uint64_t age_ticks = entry_age_ticks(entry, now_ms);
 
-		if (age_ticks < last_ticks) {
+		/* What is of the past is so when it is loaded, too. */
+		if (age_ticks < ttl_ticks && entry_is_past(cache, entry)) {
+			age_ticks = ttl_ticks;
+		}
+		if (age_ticks < ttl_ticks + max_stale_ms / TICK_MS) {
 			visit_entry(entry, age_ticks, buf, fn, arg);
 		}
 	}
 	pthread_mutex_unlock(&shard->mutex);
+}
+
+void cache_expire_group(struct cache *cache, uint8_t group, uint64_t now_ms)
+{
+	atomic_store_explicit(&cache->past_ms[group], now_ms, memory_order_relaxed);
 }
 
 void cache_flush(struct cache *cache)

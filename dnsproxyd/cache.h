@@ -150,6 +150,10 @@ size_t cache_shard_count(const struct cache *cache);
 void cache_visit(struct cache *cache, size_t shard, uint64_t now_ms, uint64_t max_stale_ms,
 		 uint8_t *buf, void (*fn)(void *arg, const struct cache_item *item), void *arg);
 
+/* The answers of a group that are kept now are of the past, as after a change of the network: as
+ * good as expired, whatever their TTLs. */
+void cache_expire_group(struct cache *cache, uint8_t group, uint64_t now_ms);
+
 /* Drop everything. */
 void cache_flush(struct cache *cache);
 

@@ -7,21 +7,23 @@
 #include <string.h>
 
 /* Offsets in the header. */
-#define FLAGS_OFFSET     2
-#define QDCOUNT_OFFSET   4
-#define ANCOUNT_OFFSET   6
-#define ARCOUNT_OFFSET   10
+#define FLAGS_OFFSET      2
+#define QDCOUNT_OFFSET    4
+#define ANCOUNT_OFFSET    6
+#define ARCOUNT_OFFSET    10
 
-#define OPT_DO           0x8000u
-#define OPTION_KEEPALIVE 11
-#define OPTION_EDE       15
+#define OPT_DO            0x8000u
+#define OPTION_KEEPALIVE  11
+#define OPTION_PADDING    12
+#define OPTION_EDE        15
 
-#define KEEPALIVE_LEN    6
+#define OPTION_HEADER_LEN 4 /* code and length */
+#define KEEPALIVE_LEN     6
 
 /* Code, length and info code of an EDE option. */
-#define EDE_LEN_MIN      6
+#define EDE_LEN_MIN       6
 
-#define RCODE_MAX_PLAIN  15
+#define RCODE_MAX_PLAIN   15
 
 static uint16_t get_u16(const uint8_t *p)
 {
@@ -115,6 +117,7 @@ static bool read_options(const uint8_t *msg, const struct dnsmsg_rr *opt,
 
 		wire_take(&r, wire_u16(&r));
 		query->wants_keepalive |= code == OPTION_KEEPALIVE;
+		query->is_padded |= code == OPTION_PADDING;
 	}
 	return !r.failed;
 }
@@ -184,6 +187,8 @@ enum dnsmsg_verdict dnsmsg_parse_query(const uint8_t *msg, size_t len,
 	query->dnssec_ok = false;
 	query->is_signed = false;
 	query->wants_keepalive = false;
+	query->is_padded = false;
+	query->pad_reply = false;
 	query->keepalive = 0;
 	if (header.flags & DNSMSG_OPCODE) {
 		return DNSMSG_NOTIMP;
@@ -233,18 +238,55 @@ static size_t write_opt(uint8_t *msg, size_t len, uint32_t ttl, size_t options_l
 	return len + DNSMSG_OPT_LEN;
 }
 
+static size_t put_option(uint8_t *p, unsigned code, size_t len)
+{
+	set_u16(p, code);
+	set_u16(p + 2, (unsigned)len);
+	return OPTION_HEADER_LEN;
+}
+
+/* Write a padding option at p, where a message has len octets, so that it comes to a multiple of
+ * block, or to limit. Nothing when there is no room for it. Returns the octets written. */
+static size_t put_padding(uint8_t *p, size_t len, size_t block, size_t limit)
+{
+	size_t rest = (len + OPTION_HEADER_LEN) % block;
+	size_t padding = rest ? block - rest : 0;
+
+	if (len + OPTION_HEADER_LEN > limit) {
+		return 0;
+	}
+	if (padding > limit - len - OPTION_HEADER_LEN) {
+		padding = limit - len - OPTION_HEADER_LEN;
+	}
+	p += put_option(p, OPTION_PADDING, padding);
+	memset(p, 0, padding);
+	return OPTION_HEADER_LEN + padding;
+}
+
 size_t dnsmsg_build_query(const struct dnsmsg_query *query, uint16_t id, unsigned send,
 			  uint8_t buf[DNSMSG_QUERY_MAX])
 {
 	unsigned flags = DNSMSG_RD | DNSMSG_AD | (send & DNSMSG_SEND_CD ? DNSMSG_CD : 0);
+	uint8_t *options;
+	uint8_t *option;
 	size_t len;
 
 	assert(query->question_len > 0);
 	len = write_question(buf, id, flags, query->question, query->question_len);
-	if (send & DNSMSG_SEND_EDNS) {
-		len = write_opt(buf, len, send & DNSMSG_SEND_DO ? OPT_DO : 0, 0);
+	if (!(send & DNSMSG_SEND_EDNS)) {
+		return len;
 	}
-	return len;
+	options = buf + len + DNSMSG_OPT_LEN;
+	option = options;
+	if (send & DNSMSG_SEND_KEEPALIVE) {
+		option += put_option(option, OPTION_KEEPALIVE, 0);
+	}
+	if (send & DNSMSG_SEND_PADDING) {
+		option += put_padding(option, (size_t)(option - buf), DNSMSG_QUERY_BLOCK,
+				      DNSMSG_QUERY_MAX);
+	}
+	write_opt(buf, len, send & DNSMSG_SEND_DO ? OPT_DO : 0, (size_t)(option - options));
+	return (size_t)(option - buf);
 }
 
 /* --- replies to clients --- */
@@ -255,13 +297,6 @@ size_t dnsmsg_udp_limit(const struct dnsmsg_query *query, size_t max_bytes)
 
 	max = max > DNSMSG_UDP_MAX ? DNSMSG_UDP_MAX : max;
 	return query->payload < max ? query->payload : max;
-}
-
-static size_t put_option(uint8_t *p, unsigned code, size_t len)
-{
-	set_u16(p, code);
-	set_u16(p + 2, (unsigned)len);
-	return 4;
 }
 
 /* Octets of our OPT record without EDE. */
@@ -301,6 +336,9 @@ static size_t append_opt(uint8_t *msg, size_t len, const struct dnsmsg_query *qu
 			memcpy(option + 2, ede->text, text_len);
 		}
 		option += 2 + text_len;
+	}
+	if (query->pad_reply) {
+		option += put_padding(option, (size_t)(option - msg), DNSMSG_REPLY_BLOCK, limit);
 	}
 	write_opt(msg, len, ttl, (size_t)(option - options));
 	return (size_t)(option - msg);

@@ -46,6 +46,8 @@ struct dnsreply {
 	bool has_opt;
 	bool has_ede;
 	uint16_t ede; /* first info code (RFC 8914), when has_ede */
+	bool has_keepalive;
+	uint16_t keepalive; /* in units of 100 ms (RFC 7828), when has_keepalive */
 	/*
 	 * How long the whole may be kept, 0 for not at all: the least TTL of all its records, which
 	 * covers RRsets with differing TTLs (RFC 2181 section 5.2) and CNAME chains; a TTL above

@@ -139,6 +139,13 @@ void failures_forget(struct failures *failures, uint64_t hash, uint8_t group, ui
 	}
 }
 
+void failures_forgive(struct failures *failures, uint64_t now_ms)
+{
+	for (unsigned i = 0; i < GROUPS; i++) {
+		__atomic_store_n(&failures->answered_ms[i], now_ms, __ATOMIC_RELAXED);
+	}
+}
+
 /* Whether the group has answered since, and the failure has had its second. */
 static bool is_over(const struct failures *failures, const struct place *place, uint64_t now_ms)
 {

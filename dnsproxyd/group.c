@@ -5,59 +5,21 @@
 
 #include <errno.h>
 #include <stdlib.h>
-
-enum {
-	HEDGE_COST = 10,        /* a hedge for ten questions */
-	HEDGE_CREDIT_MAX = 100, /* ten of them in a row */
-};
+#include <string.h>
 
 /* --- one group ------------------------------------------------------------------------------- */
 
-static size_t group_entries(const struct group *g, struct balance_entry entries[CONFIG_SERVERS_MAX])
+struct pool *group_pool(struct group *g)
 {
-	for (size_t i = 0; i < g->count; i++) {
-		entries[i].health = upstream_health(g->upstreams[i]);
-		entries[i].open_count = upstream_open_count(g->upstreams[i]);
+	for (size_t i = 0; i < g->pool.count; i++) {
+		g->pool.entries[i].open_count = upstream_open_count(g->upstreams[i]);
 	}
-	return g->count;
-}
-
-void group_begin_question(struct group *g)
-{
-	g->turn++;
-	if (g->hedge_credit < HEDGE_CREDIT_MAX) {
-		g->hedge_credit++;
-	}
-}
-
-int group_choose(const struct group *g, uint32_t skip)
-{
-	struct balance_entry entries[CONFIG_SERVERS_MAX];
-
-	return balance_choose(g->strategy, entries, group_entries(g, entries), skip, g->turn,
-			      loop_now_ms(g->loop));
-}
-
-int group_choose_trial(const struct group *g, uint32_t skip)
-{
-	struct balance_entry entries[CONFIG_SERVERS_MAX];
-
-	return balance_trial(g->strategy, entries, group_entries(g, entries), skip,
-			     loop_now_ms(g->loop));
-}
-
-bool group_take_hedge(struct group *g)
-{
-	if (g->hedge_credit < HEDGE_COST) {
-		return false;
-	}
-	g->hedge_credit -= HEDGE_COST;
-	return true;
+	return &g->pool;
 }
 
 bool group_is_asking(const struct group *g, const struct dnsmsg_query *query)
 {
-	for (size_t i = 0; i < g->count; i++) {
+	for (size_t i = 0; i < g->pool.count; i++) {
 		if (upstream_is_asking(g->upstreams[i], query)) {
 			return true;
 		}
@@ -67,10 +29,21 @@ bool group_is_asking(const struct group *g, const struct dnsmsg_query *query)
 
 static void group_done(struct group *g)
 {
-	for (size_t i = 0; i < g->count; i++) {
+	for (size_t i = 0; i < g->pool.count; i++) {
 		upstream_free(g->upstreams[i]);
 	}
-	g->count = 0;
+	g->pool.count = 0;
+}
+
+static void group_add(struct group *g, struct upstream *upstream)
+{
+	size_t i = g->pool.count++;
+
+	g->upstreams[i] = upstream;
+	g->pool.entries[i] = (struct balance_entry){ .health = upstream_health(upstream) };
+	if (upstream_endpoint(upstream)->protocol != ENDPOINT_UDP) {
+		g->pool.streams |= UINT32_C(1) << i;
+	}
 }
 
 /* 0 or -errno; the group must be given to group_done() in any case. */
@@ -87,21 +60,23 @@ static int group_init(struct group *g, const struct config *config,
 			.randomize_case = config->privacy->randomize_case,
 		};
 
-		g->upstreams[i] = upstream_new(&upstream_config);
-		if (!g->upstreams[i]) {
+		struct upstream *upstream = upstream_new(&upstream_config);
+
+		if (!upstream) {
 			return -errno;
 		}
-		g->count++;
+		group_add(g, upstream);
 	}
 	return 0;
 }
 
 static bool group_fits(const struct group *g, const struct group_config *group_config)
 {
-	if (g->count != group_config->server_count || g->timeout_ms != group_config->timeout_ms) {
+	if (g->pool.count != group_config->server_count ||
+	    g->pool.timeout_ms != group_config->timeout_ms) {
 		return false;
 	}
-	for (size_t i = 0; i < g->count; i++) {
+	for (size_t i = 0; i < g->pool.count; i++) {
 		if (!endpoint_equal(upstream_endpoint(g->upstreams[i]),
 				    &group_config->servers[i])) {
 			return false;
@@ -114,7 +89,7 @@ static void group_report(const struct group *g, unsigned worker_index)
 {
 	static const char *const states[] = { "up", "due", "down" };
 
-	for (size_t i = 0; i < g->count; i++) {
+	for (size_t i = 0; i < g->pool.count; i++) {
 		const struct upstream *u = g->upstreams[i];
 		const struct health *health = upstream_health(u);
 		const struct upstream_stats *stats = upstream_stats(u);
@@ -140,10 +115,45 @@ static void group_report(const struct group *g, unsigned worker_index)
 static void adopt(struct group *g, const struct group_config *group_config)
 {
 	g->name = group_config->name;
-	g->strategy = group_config->strategy;
+	g->pool.strategy = group_config->strategy;
 }
 
-struct groups *groups_new(struct loop *loop, struct metrics *metrics, const struct config *config)
+/* The same server in other groups: the one of that name, or else any. NULL when there is none. */
+static const struct upstream *find_upstream(const struct groups *groups, const char *name,
+					    const struct endpoint *endpoint)
+{
+	const struct upstream *found = NULL;
+
+	for (size_t i = 0; i < groups->count; i++) {
+		const struct group *g = &groups->items[i];
+		bool same_name = strcmp(g->name, name) == 0;
+
+		for (size_t k = 0; k < g->pool.count && (same_name || !found); k++) {
+			if (endpoint_equal(upstream_endpoint(g->upstreams[k]), endpoint)) {
+				found = g->upstreams[k];
+				if (same_name) {
+					return found;
+				}
+			}
+		}
+	}
+	return found;
+}
+
+static void group_inherit(struct group *g, const struct groups *old)
+{
+	for (size_t i = 0; i < g->pool.count; i++) {
+		const struct upstream *from =
+			find_upstream(old, g->name, upstream_endpoint(g->upstreams[i]));
+
+		if (from) {
+			upstream_inherit(g->upstreams[i], from);
+		}
+	}
+}
+
+struct groups *groups_new(struct loop *loop, struct metrics *metrics, const struct config *config,
+			  const struct groups *old)
 {
 	struct groups *groups = calloc(1, sizeof *groups);
 	int r = groups ? 0 : -ENOMEM;
@@ -157,12 +167,14 @@ struct groups *groups_new(struct loop *loop, struct metrics *metrics, const stru
 	for (size_t i = 0; r == 0 && i < config->group_count; i++) {
 		struct group *g = &groups->items[groups->count++];
 
-		*g = (struct group){ .loop = loop,
-				     .metrics = metrics,
-				     .timeout_ms = config->groups[i].timeout_ms,
-				     .hedge_credit = HEDGE_CREDIT_MAX };
+		*g = (struct group){ .loop = loop, .metrics = metrics };
+		pool_init(&g->pool);
+		g->pool.timeout_ms = config->groups[i].timeout_ms;
 		adopt(g, &config->groups[i]);
 		r = group_init(g, config, &config->groups[i]);
+		if (old) {
+			group_inherit(g, old);
+		}
 	}
 	if (r < 0) {
 		groups_free(groups);
@@ -205,6 +217,17 @@ bool groups_adopt(struct groups *groups, const struct config *config)
 		adopt(&groups->items[i], &config->groups[i]);
 	}
 	return true;
+}
+
+void groups_note_network(struct groups *groups)
+{
+	for (size_t i = 0; i < groups->count; i++) {
+		struct group *g = &groups->items[i];
+
+		for (size_t k = 0; k < g->pool.count; k++) {
+			upstream_note_network(g->upstreams[k]);
+		}
+	}
 }
 
 void groups_report(const struct groups *groups, unsigned worker_index)

@@ -8,9 +8,8 @@
 #ifndef DNSPROXYD_GROUP_H
 #define DNSPROXYD_GROUP_H
 
-#include "common/balance.h"
-
 #include "dnsproxyd/config.h"
+#include "dnsproxyd/pool.h"
 #include "dnsproxyd/upstream.h"
 
 #include <stdbool.h>
@@ -20,12 +19,8 @@ struct group {
 	struct loop *loop;
 	struct metrics *metrics;
 	const char *name; /* of the configuration; for logs */
-	enum balance_strategy strategy;
-	uint32_t timeout_ms;
-	size_t count;
 	struct upstream *upstreams[CONFIG_SERVERS_MAX];
-	uint32_t turn;         /* questions so far */
-	uint32_t hedge_credit; /* in tenths of a hedge, see group_take_hedge() */
+	struct pool pool; /* the same, for decisions; group_pool() brings it up to date */
 };
 
 struct groups {
@@ -35,9 +30,11 @@ struct groups {
 	bool randomize_case;
 };
 
-/* The servers of this configuration. Borrows config until groups_update() or groups_free(). Returns
- * owned, or NULL with errno. */
-struct groups *groups_new(struct loop *loop, struct metrics *metrics, const struct config *config);
+/* The servers of this configuration. Borrows config until groups_adopt() or groups_free(). What
+ * `old` (may be NULL) knows of servers that stay is known here too; its open questions are not
+ * touched. Returns owned, or NULL with errno. */
+struct groups *groups_new(struct loop *loop, struct metrics *metrics, const struct config *config,
+			  const struct groups *old);
 
 /* Open questions end with CANCELLED. Not from within a done callback. NULL is fine. */
 void groups_free(struct groups *groups);
@@ -48,24 +45,16 @@ struct group *groups_get(const struct groups *groups, unsigned index);
 /* Whether these are what the configuration asks for; if so, borrow from it from now on. */
 bool groups_adopt(struct groups *groups, const struct config *config);
 
+/* The network has changed: see upstream_note_network(). */
+void groups_note_network(struct groups *groups);
+
 /* Log one line about each server. */
 void groups_report(const struct groups *groups, unsigned worker_index);
 
 /* --- one group ------------------------------------------------------------------------------- */
 
-/* A question begins: it has a turn of its own, and makes room for some hedging. */
-void group_begin_question(struct group *group);
-
-/* The index of the server to ask, none of those in the mask `skip`; -1 when none is left. */
-int group_choose(const struct group *group, uint32_t skip);
-
-/* The index of a server that this question should be spent on besides (see balance_trial()), or
- * -1. */
-int group_choose_trial(const struct group *group, uint32_t skip);
-
-/* Whether a question may be sent a second time before the first can have failed. One in ten may,
- * after an idle time a few more, so that servers which all get slow are not asked twice as much. */
-bool group_take_hedge(struct group *group);
+/* The servers as they are now, for decisions. */
+struct pool *group_pool(struct group *group);
 
 /* Whether the query is one of our own that came back. */
 bool group_is_asking(const struct group *group, const struct dnsmsg_query *query);

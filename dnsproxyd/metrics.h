@@ -43,6 +43,7 @@
 	X(upstream_case_off, "Times that random case was switched off for a server.")           \
 	X(upstream_bursts, "Times that a server was asked by TCP because of forged answers.")   \
 	X(loops, "Queries of our own that came back to us.")                                    \
+	X(network_changes, "Times that links, addresses or routes changed.")                    \
 	X(tcp_accepted, "TCP connections accepted.")                                            \
 	X(tcp_now, "TCP connections open now.")                                                 \
 	X(tcp_refused, "TCP connections closed at once: not allowed, or too many.")             \

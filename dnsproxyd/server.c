@@ -3,6 +3,7 @@
 
 #include "common/container.h"
 #include "common/crypto.h"
+#include "common/netwatch.h"
 #include "common/ports.h"
 
 #include "dnsproxyd/cache.h"
@@ -45,7 +46,8 @@ struct server {
 	struct ports ports;
 	struct groups *old_groups;
 	struct shared *shared;
-	struct timer save_timer; /* of the first worker */
+	struct timer save_timer;   /* of the first worker */
+	struct netwatch *netwatch; /* NULL: changes of the network are not seen */
 	bool draining;
 	uint8_t message[DNSMSG_MAX];
 };
@@ -119,7 +121,7 @@ static int update_groups(struct server *server, const struct config *config)
 	if (f->groups && groups_adopt(f->groups, config)) {
 		return 0;
 	}
-	groups = groups_new(f->loop, f->metrics, config);
+	groups = groups_new(f->loop, f->metrics, config, f->groups);
 	if (!groups) {
 		return -errno;
 	}
@@ -128,6 +130,35 @@ static int update_groups(struct server *server, const struct config *config)
 	f->groups = groups;
 	f->generation++;
 	return 0;
+}
+
+/* --- the network ----------------------------------------------------------------------------- */
+
+/* Each worker takes care of its own connections, the first one of what all share. */
+static void on_network(void *arg)
+{
+	struct server *server = arg;
+	const struct fetcher *f = &server->context.fetcher;
+
+	groups_note_network(f->groups);
+	if (server->worker->index != 0) {
+		return;
+	}
+	metrics_add(f->metrics, METRIC_network_changes, 1);
+	log_event(LOG_LEVEL_INFO, "network-changed", KV_TEXT("cache", "expired"));
+	for (unsigned group = 0; group <= UINT8_MAX; group++) {
+		cache_expire_group(f->cache, (uint8_t)group, loop_now_ms(f->loop));
+	}
+	failures_forgive(f->failures, loop_now_ms(f->loop));
+}
+
+/* One can do without. */
+static void watch_network(struct server *server)
+{
+	server->netwatch = netwatch_new(server->worker->loop, on_network, server);
+	if (!server->netwatch && server->worker->index == 0) {
+		log_event(LOG_LEVEL_WARNING, "network-not-watched", KV_ERRNO("error", errno));
+	}
 }
 
 /* --- a worker's life ------------------------------------------------------------------------- */
@@ -186,6 +217,7 @@ static void worker_end(struct worker *worker)
 	struct server *server = worker->state;
 
 	timer_stop(&server->save_timer);
+	netwatch_free(server->netwatch);
 	ports_done(&server->ports);
 	fetch_cancel_all(&server->context.fetcher);
 	client_counts_free(server->context.tcp_clients);
@@ -251,6 +283,8 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	r = r < 0 ? r : start_saving(server);
 	if (r < 0) {
 		worker_end(worker);
+	} else {
+		watch_network(server);
 	}
 	return r;
 }

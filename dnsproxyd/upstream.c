@@ -14,7 +14,6 @@
 #include <string.h>
 
 enum {
-	NO_EDNS_MS = 300000, /* how long "this server cannot do EDNS" is believed */
 	ID_WORDS = 65536 / 64,
 	ID_TRIES = 64,
 	BUCKET_COUNT = 256,
@@ -330,7 +329,7 @@ static void take_answer(struct exchange *e, const uint8_t *msg, size_t len)
 		count(u, METRIC_upstream_tcp);
 	}
 	if (outcome == UPSTREAM_NO_EDNS) {
-		u->no_edns_until_ms = now_ms(u) + NO_EDNS_MS;
+		u->no_edns_until_ms = now_ms(u) + UPSTREAM_NO_EDNS_MS;
 	}
 	note_outcome(e, outcome);
 	finish(e, outcome, outcome == UPSTREAM_ANSWER ? msg : NULL, has_reply ? &reply : NULL);
@@ -521,6 +520,12 @@ void upstream_begin_trial(struct upstream *u)
 	health_begin_trial(&u->health, now_ms(u));
 }
 
+void upstream_note_network(struct upstream *u)
+{
+	ares_io_break_streams(u->io);
+	health_forget(&u->health, now_ms(u));
+}
+
 uint32_t upstream_open_count(const struct upstream *u)
 {
 	return u->open_count;
@@ -571,6 +576,14 @@ struct upstream *upstream_new(const struct upstream_config *config)
 		return NULL;
 	}
 	return u;
+}
+
+void upstream_inherit(struct upstream *u, const struct upstream *from)
+{
+	u->health = from->health;
+	u->defence = from->defence;
+	u->stats = from->stats;
+	u->no_edns_until_ms = from->no_edns_until_ms;
 }
 
 void upstream_free(struct upstream *u)

@@ -20,25 +20,10 @@
 #include "dnsproxyd/dnsmsg.h"
 #include "dnsproxyd/dnsreply.h"
 #include "dnsproxyd/endpoint.h"
+#include "dnsproxyd/outcome.h"
 
-/* What asking a server came to: X(name, "token"). */
-#define UPSTREAM_OUTCOMES(X)                                                                       \
-	X(ANSWER, "answer") /* something a client can use */                                       \
-	X(ERROR, "error")   /* SERVFAIL, REFUSED and the like: another server may know */          \
-	X(MALFORMED, "malformed")                                                                  \
-	X(TIMEOUT, "timeout")                                                                      \
-	X(UNREACHABLE, "unreachable")                                                              \
-	X(BY_STREAM, "truncated") /* ask again by TCP: the answer was truncated, or forgers are at \
-				     work */                                                       \
-	X(NO_EDNS, "no-edns")     /* ask again, it will be without EDNS (RFC 6891 section 7) */    \
-	X(OVERLOAD, "overload")   /* too many queries are open: not the server's fault */          \
-	X(CANCELLED, "cancelled")
-
-#define UPSTREAM_ENUM(name, token) UPSTREAM_##name,
-enum upstream_outcome {
-	UPSTREAM_OUTCOMES(UPSTREAM_ENUM)
-};
-#undef UPSTREAM_ENUM
+/* How long it is believed that a server cannot do EDNS. */
+#define UPSTREAM_NO_EDNS_MS 300000
 
 const char *upstream_outcome_name(enum upstream_outcome outcome);
 
@@ -65,6 +50,9 @@ struct upstream_stats {
 
 /* Returns owned, or NULL with errno. */
 struct upstream *upstream_new(const struct upstream_config *config);
+
+/* Take over what another one knows of the same server: health, defences, EDNS, counters. */
+void upstream_inherit(struct upstream *upstream, const struct upstream *from);
 
 /* Open exchanges end with CANCELLED, at once. Not from within a done callback. NULL is fine. */
 void upstream_free(struct upstream *upstream);
@@ -101,6 +89,10 @@ const struct health *upstream_health(const struct upstream *upstream);
 
 /* The question about to be asked is the trial of a server that was down, or a measurement. */
 void upstream_begin_trial(struct upstream *upstream);
+
+/* The network has changed: connections are closed, and what was known of the server's health is
+ * forgotten, so that it is asked again at once. Not from within a done callback. */
+void upstream_note_network(struct upstream *upstream);
 
 /* Questions that it has not answered yet. */
 uint32_t upstream_open_count(const struct upstream *upstream);

@@ -28,6 +28,26 @@ START_TEST(test_nothing_known)
 }
 END_TEST
 
+START_TEST(test_forget)
+{
+	struct health h = { 0 };
+
+	answer(&h, T, 80);
+	fall_silent(&h, T + 1000, 500);
+	ck_assert(fall_silent(&h, T + 2000, 500));
+	ck_assert_int_eq(health_state(&h, T + 2000), HEALTH_DOWN);
+	health_forget(&h, T + 2100);
+	ck_assert_int_eq(health_state(&h, T + 2100), HEALTH_UP);
+	ck_assert_uint_eq(health_score(&h, T + 2100), UINT32_MAX);
+	/* What was sent before went another way. */
+	ck_assert(!fall_silent(&h, T + 2500, 500));
+	ck_assert(!fall_silent(&h, T + 2600, 500));
+	ck_assert_int_eq(health_state(&h, T + 2600), HEALTH_UP);
+	ck_assert(!fall_silent(&h, T + 3000, 500));
+	ck_assert(fall_silent(&h, T + 3500, 500));
+}
+END_TEST
+
 START_TEST(test_rtt_is_smoothed)
 {
 	struct health h = { 0 };
@@ -236,8 +256,8 @@ START_TEST(test_any_sign_of_life_ends_silence)
 }
 END_TEST
 
-SUITE_MAIN("health", test_nothing_known, test_rtt_is_smoothed, test_score_decays, test_p95,
-	   test_rtt_beyond_all_bounds, test_two_failures_in_a_row,
+SUITE_MAIN("health", test_nothing_known, test_forget, test_rtt_is_smoothed, test_score_decays,
+	   test_p95, test_rtt_beyond_all_bounds, test_two_failures_in_a_row,
 	   test_failures_at_one_time_are_one, test_failure_of_what_was_sent_before_an_answer,
 	   test_back_off, test_trial_that_nobody_concludes, test_one_domain_takes_no_server_down,
 	   test_doubts_about_many_questions, test_any_sign_of_life_ends_silence)

@@ -20,6 +20,9 @@ enum {
 /* 2050-01-01, when "good" is valid. */
 static const struct tls_time midway = { .unix_s = INT64_C(2524608000) };
 
+#define YEAR_2080 INT64_C(3471292800)
+#define YEAR_2100 INT64_C(4102444800)
+
 /* One end of a connection. */
 struct end {
 	struct stream stream;
@@ -252,35 +255,36 @@ START_TEST(test_judgement)
 		const char *ca; /* NULL: the chain is not checked */
 		const char *name;
 		const char *pin;
-		bool early_ok;
+		int64_t early_until_s;
 		enum tls_error why;
 	} cases[] = {
-		{ "good", "ca.pem", "dns.example", NULL, false, TLS_OK },
-		{ "good", "ca.pem", "DNS.Example", NULL, false, TLS_OK },
-		{ "good", "ca.pem", "a.wild.example", NULL, false, TLS_OK },
-		{ "good", "ca.pem", "a.b.wild.example", NULL, false, TLS_WRONG_NAME },
-		{ "good", "ca.pem", "good", NULL, false, TLS_WRONG_NAME }, /* its CN */
-		{ "good", "ca.pem", "example", NULL, false, TLS_WRONG_NAME },
-		{ "good", "ca.pem", NULL, NULL, false, TLS_OK }, /* 127.0.0.1 */
-		{ "other", "ca.pem", NULL, NULL, false, TLS_WRONG_NAME },
-		{ "other", "ca.pem", "dns.example", NULL, false, TLS_WRONG_NAME },
-		{ "expired", "ca.pem", "dns.example", NULL, false, TLS_EXPIRED },
-		{ "expired", "ca.pem", "dns.example", NULL, true, TLS_EXPIRED },
-		{ "future", "ca.pem", "dns.example", NULL, false, TLS_NOT_YET_VALID },
-		{ "future", "ca.pem", "dns.example", NULL, true, TLS_OK },
-		{ "future", "ca.pem", "other.example", NULL, true, TLS_WRONG_NAME },
-		{ "self", "ca.pem", "dns.example", NULL, false, TLS_SELF_SIGNED },
-		{ "stranger", "ca.pem", "dns.example", NULL, false, TLS_UNTRUSTED },
-		{ "stranger", "ca.pem", "dns.example", "stranger", false, TLS_UNTRUSTED },
-		{ "stranger", "elsewhere.pem", "dns.example", NULL, false, TLS_OK },
-		{ "good", "ca.pem", "dns.example", "good", false, TLS_OK },
-		{ "good", "ca.pem", "dns.example", "ca", false, TLS_OK },
-		{ "good", "ca.pem", "dns.example", "other", false, TLS_WRONG_PIN },
-		{ "self", NULL, NULL, "self", false, TLS_OK },
-		{ "expired", NULL, NULL, "expired", false, TLS_OK },
-		{ "good", NULL, NULL, "ca", false, TLS_WRONG_PIN }, /* nobody checked that */
-		{ "self", NULL, NULL, "good", false, TLS_WRONG_PIN },
-		{ "self", NULL, NULL, NULL, false, TLS_OK }, /* opportunistic */
+		{ "good", "ca.pem", "dns.example", NULL, 0, TLS_OK },
+		{ "good", "ca.pem", "DNS.Example", NULL, 0, TLS_OK },
+		{ "good", "ca.pem", "a.wild.example", NULL, 0, TLS_OK },
+		{ "good", "ca.pem", "a.b.wild.example", NULL, 0, TLS_WRONG_NAME },
+		{ "good", "ca.pem", "good", NULL, 0, TLS_WRONG_NAME }, /* its CN */
+		{ "good", "ca.pem", "example", NULL, 0, TLS_WRONG_NAME },
+		{ "good", "ca.pem", NULL, NULL, 0, TLS_OK }, /* 127.0.0.1 */
+		{ "other", "ca.pem", NULL, NULL, 0, TLS_WRONG_NAME },
+		{ "other", "ca.pem", "dns.example", NULL, 0, TLS_WRONG_NAME },
+		{ "expired", "ca.pem", "dns.example", NULL, 0, TLS_EXPIRED },
+		{ "expired", "ca.pem", "dns.example", NULL, YEAR_2100, TLS_EXPIRED },
+		{ "future", "ca.pem", "dns.example", NULL, 0, TLS_NOT_YET_VALID },
+		{ "future", "ca.pem", "dns.example", NULL, YEAR_2100, TLS_OK },
+		{ "future", "ca.pem", "dns.example", NULL, YEAR_2080, TLS_NOT_YET_VALID },
+		{ "future", "ca.pem", "other.example", NULL, YEAR_2100, TLS_WRONG_NAME },
+		{ "self", "ca.pem", "dns.example", NULL, 0, TLS_SELF_SIGNED },
+		{ "stranger", "ca.pem", "dns.example", NULL, 0, TLS_UNTRUSTED },
+		{ "stranger", "ca.pem", "dns.example", "stranger", 0, TLS_UNTRUSTED },
+		{ "stranger", "elsewhere.pem", "dns.example", NULL, 0, TLS_OK },
+		{ "good", "ca.pem", "dns.example", "good", 0, TLS_OK },
+		{ "good", "ca.pem", "dns.example", "ca", 0, TLS_OK },
+		{ "good", "ca.pem", "dns.example", "other", 0, TLS_WRONG_PIN },
+		{ "self", NULL, NULL, "self", 0, TLS_OK },
+		{ "expired", NULL, NULL, "expired", 0, TLS_OK },
+		{ "good", NULL, NULL, "ca", 0, TLS_WRONG_PIN }, /* nobody checked that */
+		{ "self", NULL, NULL, "good", 0, TLS_WRONG_PIN },
+		{ "self", NULL, NULL, NULL, 0, TLS_OK }, /* opportunistic */
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -291,7 +295,7 @@ START_TEST(test_judgement)
 		struct tls_client *client;
 		enum tls_error why;
 
-		time.early_ok = cases[i].early_ok;
+		time.early_until_s = cases[i].early_until_s;
 		if (cases[i].pin) {
 			pin = read_pin(cases[i].pin);
 		}

@@ -237,7 +237,6 @@ static struct bench *bench_new(const char *name)
 	bench->loop = loop_new();
 	server_start(&bench->server, bench->loop);
 	bench->peer = (struct tls_peer){ .client = tls_client_new(&config),
-					 .started_ms = loop_now_ms(bench->loop),
 					 .idle_ms = TLS_PEER_IDLE_UNKNOWN,
 					 .on_open = on_open,
 					 .on_refused = on_refused,

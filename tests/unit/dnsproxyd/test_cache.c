@@ -607,6 +607,47 @@ START_TEST(test_stale)
 }
 END_TEST
 
+static void keep_age(void *arg, const struct cache_item *item)
+{
+	*(uint64_t *)arg = item->age_ms;
+}
+
+START_TEST(test_expire_group)
+{
+	static uint8_t buf[DNSMSG_MAX];
+	struct cache *cache = new_cache(CACHE_BYTES_MIN);
+	struct cache_key key = make_key(cache, "a", DNS_TYPE_A);
+	uint64_t age_ms = 0;
+	struct got got;
+
+	ck_assert_int_eq(put_a(cache, "a", 100, 42, &plain, 10 * S), 0);
+	cache_expire_group(cache, 1, 12 * S);
+	get_a(cache, "a", 12 * S, &got);
+	ck_assert_int_eq(got.outcome, CACHE_HIT);
+	cache_expire_group(cache, 0, 12 * S);
+	get_a(cache, "a", 12 * S, &got);
+	ck_assert_int_eq(got.outcome, CACHE_EXPIRED);
+	/* Good enough while no server answers, if that is wanted at all; when saved, expired. */
+	ck_assert_int_eq(
+		cache_get_stale(cache, &key, 13 * S, 0, got.msg, sizeof got.msg, &got.result),
+		CACHE_MISS);
+	ck_assert_int_eq(
+		cache_get_stale(cache, &key, 13 * S, 60 * S, got.msg, sizeof got.msg, &got.result),
+		CACHE_EXPIRED);
+	ck_assert_uint_eq(got.result.ttl_s, CACHE_STALE_TTL_S);
+	cache_visit(cache, 0, 13 * S, 0, buf, keep_age, &age_ms);
+	ck_assert_uint_eq(age_ms, 0);
+	cache_visit(cache, 0, 13 * S, 60 * S, buf, keep_age, &age_ms);
+	ck_assert_uint_eq(age_ms, 100 * S);
+	/* What comes afterwards is of the new time. */
+	ck_assert_int_eq(put_a(cache, "a", 100, 43, &plain, 12 * S), 0);
+	get_a(cache, "a", 13 * S, &got);
+	ck_assert_int_eq(got.outcome, CACHE_HIT);
+	ck_assert_uint_eq(got_value(&got), 43);
+	cache_free(cache);
+}
+END_TEST
+
 START_TEST(test_hits_are_counted_and_claimed_once)
 {
 	struct cache *cache = new_cache(CACHE_BYTES_MIN);
@@ -631,4 +672,5 @@ END_TEST
 
 SUITE_MAIN("cache", test_hit, test_age, test_several_ttls, test_knobs, test_key_parts, test_refused,
 	   test_replace, test_long_answer, test_bound_holds, test_popular_names_stay, test_flush,
-	   test_size_refused, test_stale, test_hits_are_counted_and_claimed_once, test_threads)
+	   test_size_refused, test_stale, test_expire_group, test_hits_are_counted_and_claimed_once,
+	   test_threads)

@@ -70,6 +70,22 @@ START_TEST(test_a_group_that_answers_again)
 }
 END_TEST
 
+START_TEST(test_forgive)
+{
+	struct failures *f = failures_new();
+	uint64_t t = 100000;
+
+	failures_note(f, 1, &silent, MAX_MS, t);
+	failures_note(f, 2, &refused, MAX_MS, t);
+	failures_note(f, 1, &silent, MAX_MS, t);
+	failures_forgive(f, t + 100);
+	ck_assert_int_eq(state_at(f, 1, t + 999), FAILURES_FRESH);
+	ck_assert_int_eq(state_at(f, 1, t + 1000), FAILURES_NONE);
+	ck_assert_int_ne(state_at(f, 2, t + 1000), FAILURES_NONE);
+	failures_free(f);
+}
+END_TEST
+
 START_TEST(test_many_questions)
 {
 	struct failures *f = failures_new();
@@ -93,4 +109,4 @@ START_TEST(test_many_questions)
 END_TEST
 
 SUITE_MAIN("failures", test_waits_grow_to_the_maximum, test_a_group_that_answers_again,
-	   test_many_questions)
+	   test_forgive, test_many_questions)
