@@ -51,7 +51,8 @@ static void take_bytes(struct wire_reader *r, uint8_t *ret_bytes, size_t len)
 
 enum dnscrypt_verdict dnscrypt_cert_check(const uint8_t *bytes, size_t len,
 					  const uint8_t provider_key[CRYPTO_PUBLIC_BYTES],
-					  uint64_t now_s, struct dnscrypt_cert *ret_cert)
+					  const struct tls_time *time,
+					  struct dnscrypt_cert *ret_cert)
 {
 	struct wire_reader r = wire_reader(bytes, len);
 	const uint8_t *magic = wire_take(&r, sizeof cert_magic);
@@ -76,10 +77,10 @@ enum dnscrypt_verdict dnscrypt_cert_check(const uint8_t *bytes, size_t len,
 	ret_cert->serial = wire_u32(&r);
 	ret_cert->start_s = wire_u32(&r);
 	ret_cert->end_s = wire_u32(&r);
-	if (now_s < ret_cert->start_s) {
+	if (time->unix_s < ret_cert->start_s && ret_cert->start_s >= time->early_until_s) {
 		return DNSCRYPT_EARLY;
 	}
-	return now_s > ret_cert->end_s ? DNSCRYPT_EXPIRED : DNSCRYPT_OK;
+	return time->unix_s > ret_cert->end_s ? DNSCRYPT_EXPIRED : DNSCRYPT_OK;
 }
 
 static bool is_better(const struct dnscrypt_cert *a, const struct dnscrypt_cert *b)
@@ -121,7 +122,8 @@ static size_t join_strings(const uint8_t *rdata, size_t len, uint8_t *ret_bytes,
 
 enum dnscrypt_verdict dnscrypt_cert_choose(const uint8_t *msg, size_t len,
 					   const uint8_t provider_key[CRYPTO_PUBLIC_BYTES],
-					   uint64_t now_s, struct dnscrypt_cert *ret_cert)
+					   const struct tls_time *time,
+					   struct dnscrypt_cert *ret_cert)
 {
 	struct wire_reader r = wire_reader(msg, len);
 	enum dnscrypt_verdict best = DNSCRYPT_NO_CERT;
@@ -156,7 +158,7 @@ enum dnscrypt_verdict dnscrypt_cert_choose(const uint8_t *msg, size_t len,
 			continue;
 		}
 		rdata_len = join_strings(rdata, rdata_len, bytes, sizeof bytes);
-		verdict = dnscrypt_cert_check(bytes, rdata_len, provider_key, now_s, &cert);
+		verdict = dnscrypt_cert_check(bytes, rdata_len, provider_key, time, &cert);
 		if (verdict == DNSCRYPT_OK && (best != DNSCRYPT_OK || is_better(&cert, ret_cert))) {
 			*ret_cert = cert;
 			best = DNSCRYPT_OK;

@@ -12,6 +12,7 @@
 #define COMMON_DNSCRYPT_H
 
 #include "common/crypto.h"
+#include "common/tls_time.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -58,14 +59,16 @@ const char *dnscrypt_verdict_text(enum dnscrypt_verdict verdict);
 /* Whether `bytes` are a certificate of this provider that is valid now. */
 enum dnscrypt_verdict dnscrypt_cert_check(const uint8_t *bytes, size_t len,
 					  const uint8_t provider_key[CRYPTO_PUBLIC_BYTES],
-					  uint64_t now_s, struct dnscrypt_cert *ret_cert);
+					  const struct tls_time *time,
+					  struct dnscrypt_cert *ret_cert);
 
 /* Choose among the TXT records of an answer (a whole message): of the valid certificates the one
  * with the highest serial, of two with the same that with XChaCha20. On anything but OK the verdict
  * is that of the certificate that came closest. */
 enum dnscrypt_verdict dnscrypt_cert_choose(const uint8_t *msg, size_t len,
 					   const uint8_t provider_key[CRYPTO_PUBLIC_BYTES],
-					   uint64_t now_s, struct dnscrypt_cert *ret_cert);
+					   const struct tls_time *time,
+					   struct dnscrypt_cert *ret_cert);
 
 /* Write the query for a provider's certificates. Returns its length, 0 when the name is none or
  * the query does not fit. */

@@ -146,6 +146,7 @@ static int ask(struct dnscrypt_peer *peer, const struct transport_ops *ops);
 static void on_message(void *user, const uint8_t *msg, size_t len)
 {
 	struct dnscrypt_peer *peer = user;
+	const struct tls_time time = peer->config.time(peer->config.arg);
 	struct dnscrypt_cert cert;
 	enum dnscrypt_verdict verdict;
 
@@ -157,8 +158,7 @@ static void on_message(void *user, const uint8_t *msg, size_t len)
 		}
 		/* Without a stream, what did fit may do. */
 	}
-	verdict = dnscrypt_cert_choose(msg, len, peer->config.provider_key,
-				       peer->config.now_s(peer->config.arg), &cert);
+	verdict = dnscrypt_cert_choose(msg, len, peer->config.provider_key, &time, &cert);
 	if (verdict != DNSCRYPT_OK) {
 		tell(peer, verdict, NULL, 0);
 		end_fetch(peer, EKEYREJECTED);
@@ -254,7 +254,7 @@ static int fetch(struct dnscrypt_peer *peer)
 
 struct dnscrypt_keys *dnscrypt_peer_keys(struct dnscrypt_peer *peer)
 {
-	uint64_t now_s = peer->config.now_s(peer->config.arg);
+	int64_t now_s = peer->config.time(peer->config.arg).unix_s;
 	int r;
 
 	if (peer->keys && now_s > peer->keys->session.cert.end_s) {

@@ -23,8 +23,8 @@ struct dnscrypt_peer_config {
 	const char *provider_name; /* copied */
 	uint8_t provider_key[CRYPTO_PUBLIC_BYTES];
 	uint32_t timeout_ms; /* of a fetch */
-	/* Seconds since 1970, by which certificates are judged. */
-	uint64_t (*now_s)(void *arg);
+	/* The time by which certificates are judged. */
+	struct tls_time (*time)(void *arg);
 	/* A fetch has ended: with another certificate than before (OK), or with none. May be NULL;
 	 * must not free the peer. cert is NULL unless OK; error is a positive errno when the server
 	 * could not be asked. */

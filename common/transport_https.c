@@ -398,7 +398,7 @@ static int https_connect(struct https *https)
 	conn->heard_ms = now_ms(https);
 	conn->h2 = h2_new(false, &h2_upcalls, conn);
 	if (conn->h2) {
-		tls = tls_peer_connect(&https->peer->tls, https->config.loop);
+		tls = tls_peer_connect(&https->peer->tls);
 		r = tls ? stream_connect(&conn->stream, https->config.loop, &https->config.server,
 					 tls_layer(tls), &stream_upcalls)
 			: -ENOMEM;

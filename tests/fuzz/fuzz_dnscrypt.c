@@ -20,6 +20,8 @@ enum {
 	SIGNED_OFFSET = 72,
 };
 
+static const struct tls_time now = { .unix_s = NOW_S };
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void fuzz_signed(const struct fake_provider *provider, const uint8_t *bytes, size_t len)
@@ -33,7 +35,7 @@ static void fuzz_signed(const struct fake_provider *provider, const uint8_t *byt
 	memcpy(cert_bytes + SIGNED_OFFSET, bytes, len);
 	crypto_sign_detached(cert_bytes + 8, NULL, cert_bytes + SIGNED_OFFSET, len,
 			     provider->provider_secret);
-	verdict = dnscrypt_cert_check(cert_bytes, cert_len, provider->provider_key, NOW_S, &cert);
+	verdict = dnscrypt_cert_check(cert_bytes, cert_len, provider->provider_key, &now, &cert);
 	assert(verdict != DNSCRYPT_FORGED);
 	if (verdict == DNSCRYPT_OK) {
 		assert(cert.start_s <= NOW_S && cert.end_s >= NOW_S);
@@ -80,10 +82,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	len--;
 	switch (data[0] % PART_COUNT) {
 	case 0:
-		dnscrypt_cert_choose(copy, len, provider.provider_key, NOW_S, &cert);
+		dnscrypt_cert_choose(copy, len, provider.provider_key, &now, &cert);
 		break;
 	case 1:
-		assert(dnscrypt_cert_check(copy, len, provider.provider_key, NOW_S, &cert) !=
+		assert(dnscrypt_cert_check(copy, len, provider.provider_key, &now, &cert) !=
 		       DNSCRYPT_OK);
 		break;
 	case 2:

@@ -19,6 +19,7 @@ static const uint8_t txt_answer[] = "\x12\x34\x81\x80\0\1\0\0\0\0\0\0"
 				    "\1"
 				    "2\15dnscrypt-cert\4test\0\0\x10\0\1";
 
+static const struct tls_time now = { .unix_s = NOW_S };
 static struct fake_provider provider;
 
 static void setup(void)
@@ -26,12 +27,13 @@ static void setup(void)
 	fake_provider_init(&provider, 7, START_S, END_S);
 }
 
-static enum dnscrypt_verdict check_at(uint64_t now_s, struct dnscrypt_cert *cert)
+static enum dnscrypt_verdict check_at(int64_t unix_s, struct dnscrypt_cert *cert)
 {
+	const struct tls_time time = { .unix_s = unix_s };
 	uint8_t bytes[DNSCRYPT_CERT_BYTES];
 
 	fake_provider_sign(&provider, bytes);
-	return dnscrypt_cert_check(bytes, sizeof bytes, provider.provider_key, now_s, cert);
+	return dnscrypt_cert_check(bytes, sizeof bytes, provider.provider_key, &time, cert);
 }
 
 START_TEST(test_cert)
@@ -57,6 +59,28 @@ START_TEST(test_cert)
 }
 END_TEST
 
+/* A clock that is known to be wrong: what begins later is taken, what has ended is not. */
+START_TEST(test_wrong_clock)
+{
+	struct tls_time time = { .unix_s = START_S - 1000, .early_until_s = START_S + 1 };
+	uint8_t bytes[DNSCRYPT_CERT_BYTES];
+	struct dnscrypt_cert cert;
+
+	fake_provider_sign(&provider, bytes);
+	ck_assert_int_eq(
+		dnscrypt_cert_check(bytes, sizeof bytes, provider.provider_key, &time, &cert),
+		DNSCRYPT_OK);
+	time.early_until_s = START_S;
+	ck_assert_int_eq(
+		dnscrypt_cert_check(bytes, sizeof bytes, provider.provider_key, &time, &cert),
+		DNSCRYPT_EARLY);
+	time = (struct tls_time){ .unix_s = END_S + 1, .early_until_s = END_S + 1000 };
+	ck_assert_int_eq(
+		dnscrypt_cert_check(bytes, sizeof bytes, provider.provider_key, &time, &cert),
+		DNSCRYPT_EXPIRED);
+}
+END_TEST
+
 /* Every bit is covered by the signature, or by the checks before it. */
 START_TEST(test_cert_bits)
 {
@@ -68,7 +92,7 @@ START_TEST(test_cert_bits)
 		for (unsigned bit = 0; bit < 8; bit++) {
 			bytes[i] ^= (uint8_t)(1u << bit);
 			ck_assert_msg(dnscrypt_cert_check(bytes, sizeof bytes,
-							  provider.provider_key, NOW_S,
+							  provider.provider_key, &now,
 							  &cert) != DNSCRYPT_OK,
 				      "byte %zu bit %u", i, bit);
 			bytes[i] ^= (uint8_t)(1u << bit);
@@ -76,12 +100,12 @@ START_TEST(test_cert_bits)
 	}
 	for (size_t len = 0; len < sizeof bytes; len++) {
 		ck_assert_int_eq(
-			dnscrypt_cert_check(bytes, len, provider.provider_key, NOW_S, &cert),
+			dnscrypt_cert_check(bytes, len, provider.provider_key, &now, &cert),
 			DNSCRYPT_NO_CERT);
 	}
 	provider.provider_key[0] ^= 1;
 	ck_assert_int_eq(
-		dnscrypt_cert_check(bytes, sizeof bytes, provider.provider_key, NOW_S, &cert),
+		dnscrypt_cert_check(bytes, sizeof bytes, provider.provider_key, &now, &cert),
 		DNSCRYPT_FORGED);
 }
 END_TEST
@@ -106,10 +130,10 @@ START_TEST(test_choose)
 	struct dnscrypt_cert cert;
 	size_t len = begin_answer(msg);
 
-	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, NOW_S, &cert),
+	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, &now, &cert),
 			 DNSCRYPT_NO_CERT);
 	len = fake_add_txt(msg, len, (const uint8_t *)"hello", 5);
-	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, NOW_S, &cert),
+	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, &now, &cert),
 			 DNSCRYPT_NO_CERT);
 	/* The highest serial, wherever it stands; expired ones do not count. */
 	provider.cert.serial = 5;
@@ -123,7 +147,7 @@ START_TEST(test_choose)
 	len = add_cert(msg, len);
 	provider.cert.serial = 4;
 	len = add_cert(msg, len);
-	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, NOW_S, &cert),
+	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, &now, &cert),
 			 DNSCRYPT_OK);
 	ck_assert_uint_eq(cert.serial, 6);
 	ck_assert_int_eq(cert.cipher, CRYPTO_XSALSA20);
@@ -131,11 +155,11 @@ START_TEST(test_choose)
 	provider.cert.serial = 6;
 	provider.es_version = 2;
 	len = add_cert(msg, len);
-	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, NOW_S, &cert),
+	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, &now, &cert),
 			 DNSCRYPT_OK);
 	ck_assert_int_eq(cert.cipher, CRYPTO_XCHACHA20);
 	/* Of what is left of a cut message, what is whole. */
-	ck_assert_int_eq(dnscrypt_cert_choose(msg, len - 1, provider.provider_key, NOW_S, &cert),
+	ck_assert_int_eq(dnscrypt_cert_choose(msg, len - 1, provider.provider_key, &now, &cert),
 			 DNSCRYPT_OK);
 	ck_assert_int_eq(cert.cipher, CRYPTO_XSALSA20);
 }
@@ -149,10 +173,10 @@ START_TEST(test_choose_none)
 
 	provider.cert.end_s = NOW_S - 1;
 	len = add_cert(msg, len);
-	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, NOW_S, &cert),
+	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, &now, &cert),
 			 DNSCRYPT_EXPIRED);
 	provider.provider_key[3] ^= 1;
-	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, NOW_S, &cert),
+	ck_assert_int_eq(dnscrypt_cert_choose(msg, len, provider.provider_key, &now, &cert),
 			 DNSCRYPT_FORGED);
 }
 END_TEST
@@ -293,6 +317,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, NULL);
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, test_cert);
+	tcase_add_test(tcase, test_wrong_clock);
 	tcase_add_test(tcase, test_cert_bits);
 	tcase_add_test(tcase, test_choose);
 	tcase_add_test(tcase, test_choose_none);

@@ -22,7 +22,7 @@ struct bench {
 	struct dnscrypt_peer *peer;
 	bool silent;
 	bool truncate; /* by UDP */
-	uint64_t now_s;
+	int64_t now_s;
 
 	unsigned told_count;
 	enum dnscrypt_verdict verdict;
@@ -55,10 +55,10 @@ static void on_query(const struct fake_query *query)
 	fake_dns_send(query, msg, len);
 }
 
-static uint64_t now_s(void *arg)
+static struct tls_time time_of(void *arg)
 {
 	ck_assert_ptr_eq(arg, &bench);
-	return bench.now_s;
+	return (struct tls_time){ .unix_s = bench.now_s };
 }
 
 static void on_fetched(void *arg, enum dnscrypt_verdict verdict, const struct dnscrypt_cert *cert,
@@ -82,7 +82,7 @@ static void start(uint32_t timeout_ms)
 {
 	struct dnscrypt_peer_config config = { .provider_name = FAKE_PROVIDER,
 					       .timeout_ms = timeout_ms,
-					       .now_s = now_s,
+					       .time = time_of,
 					       .on_fetched = on_fetched,
 					       .arg = &bench };
 

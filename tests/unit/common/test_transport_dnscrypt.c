@@ -167,10 +167,10 @@ static void on_closed(void *user, int error)
 	ck_abort_msg("closed: %d", error);
 }
 
-static uint64_t now_s(void *arg)
+static struct tls_time time_of(void *arg)
 {
 	(void)arg;
-	return NOW_S;
+	return (struct tls_time){ .unix_s = NOW_S };
 }
 
 static void start(const struct transport_ops *ops, uint32_t timeout_ms)
@@ -182,7 +182,7 @@ static void start(const struct transport_ops *ops, uint32_t timeout_ms)
 	};
 	struct dnscrypt_peer_config config = { .provider_name = FAKE_PROVIDER,
 					       .timeout_ms = timeout_ms,
-					       .now_s = now_s };
+					       .time = time_of };
 	struct transport_config transport_config = { .timeout_ms = timeout_ms, .max_open = MANY };
 
 	memset(&bench, 0, sizeof bench);

@@ -308,7 +308,6 @@ static void start_with(const char *name, const char *protocol)
 	web_start(&bench.server, bench.loop, protocol);
 	bench.peer = (struct https_peer){
 		.tls = { .client = tls_client_new(&client),
-			 .started_ms = loop_now_ms(bench.loop),
 			 .idle_ms = TLS_PEER_IDLE_UNKNOWN,
 			 .on_refused = on_refused,
 			 .arg = &bench },
