@@ -7,49 +7,51 @@
 
 #include "common/metrics.h"
 
-#define DNSPROXYD_METRICS(X)                                                                    \
-	X(queries_udp, "Datagrams received.")                                                   \
-	X(queries_tcp, "Messages received over TCP.")                                           \
-	X(queries_dropped, "Messages that are no query, or from clients that are not allowed.") \
-	X(queries_malformed, "Queries answered with FORMERR, NOTIMP or BADVERS.")               \
-	X(queries_overload, "Queries answered with SERVFAIL because too many were open.")       \
-	X(queries_truncated, "Queries over the rate limit, answered with TC=1.")                \
-	X(queries_limited, "Queries far over the rate limit, not answered.")                    \
-	X(queries_coalesced, "Queries that waited for an answer which was on its way already.") \
-	X(queries_local, "Queries for special names and types, answered here.")                 \
-	X(queries_open_now, "Queries waiting for an upstream server.")                          \
-	X(cache_hits, "Queries answered from the cache.")                                       \
-	X(cache_misses, "Queries that were not in the cache.")                                  \
-	X(cache_expired, "Queries that were in the cache, but too old.")                        \
-	X(cache_stale, "Queries answered with what had expired, as no server answered.")        \
-	X(refreshes,                                                                            \
-	  "Fetches that nobody waited for: ahead of the end of a TTL, or of stale answers.")    \
-	X(failures_known,                                                                       \
-	  "Queries answered with SERVFAIL, or stale, because the question failed lately.")      \
-	X(answers, "Queries answered with what an upstream server said.")                       \
-	X(answers_failed, "Queries answered with SERVFAIL because no server helped.")           \
-	X(upstream_sends, "Queries sent to upstream servers.")                                  \
-	X(upstream_answers, "Good answers of upstream servers.")                                \
-	X(upstream_tcp, "Answers of upstream servers that came by TCP.")                        \
-	X(upstream_timeouts, "Queries that a server did not answer in time.")                   \
-	X(upstream_errors, "SERVFAIL and other refusals of upstream servers.")                  \
-	X(upstream_unreachable, "Queries that could not be sent, or were refused by ICMP.")     \
-	X(upstream_malformed, "Answers of upstream servers that were broken.")                  \
-	X(upstream_hedges, "Queries sent again because the first answer was slow to come.")     \
-	X(upstream_trials, "Queries sent besides, to servers that were down or not measured.")  \
-	X(upstream_down, "Times that a server was found not to work.")                          \
-	X(upstream_wrong_answers, "Datagrams that answered something else than was asked.")     \
-	X(upstream_wrong_case, "Datagrams that answered with letters in another case.")         \
-	X(upstream_case_off, "Times that random case was switched off for a server.")           \
-	X(upstream_bursts, "Times that a server was asked by TCP because of forged answers.")   \
-	X(loops, "Queries of our own that came back to us.")                                    \
-	X(network_changes, "Times that links, addresses or routes changed.")                    \
-	X(tcp_accepted, "TCP connections accepted.")                                            \
-	X(tcp_now, "TCP connections open now.")                                                 \
-	X(tcp_refused, "TCP connections closed at once: not allowed, or too many.")             \
-	X(tcp_idle, "TCP connections closed because nothing came.")                             \
-	X(tcp_slow, "TCP connections closed because the client did not read.")                  \
-	X(accept_paused, "Times that accepting paused for lack of descriptors or memory.")      \
+#define DNSPROXYD_METRICS(X)                                                                     \
+	X(queries_udp, "Datagrams received.")                                                    \
+	X(queries_tcp, "Messages received over TCP.")                                            \
+	X(queries_https, "Messages received over HTTPS.")                                        \
+	X(https_refused, "HTTPS requests that held no message, and connections without HTTP/2.") \
+	X(queries_dropped, "Messages that are no query, or from clients that are not allowed.")  \
+	X(queries_malformed, "Queries answered with FORMERR, NOTIMP or BADVERS.")                \
+	X(queries_overload, "Queries answered with SERVFAIL because too many were open.")        \
+	X(queries_truncated, "Queries over the rate limit, answered with TC=1.")                 \
+	X(queries_limited, "Queries far over the rate limit, not answered.")                     \
+	X(queries_coalesced, "Queries that waited for an answer which was on its way already.")  \
+	X(queries_local, "Queries for special names and types, answered here.")                  \
+	X(queries_open_now, "Queries waiting for an upstream server.")                           \
+	X(cache_hits, "Queries answered from the cache.")                                        \
+	X(cache_misses, "Queries that were not in the cache.")                                   \
+	X(cache_expired, "Queries that were in the cache, but too old.")                         \
+	X(cache_stale, "Queries answered with what had expired, as no server answered.")         \
+	X(refreshes,                                                                             \
+	  "Fetches that nobody waited for: ahead of the end of a TTL, or of stale answers.")     \
+	X(failures_known,                                                                        \
+	  "Queries answered with SERVFAIL, or stale, because the question failed lately.")       \
+	X(answers, "Queries answered with what an upstream server said.")                        \
+	X(answers_failed, "Queries answered with SERVFAIL because no server helped.")            \
+	X(upstream_sends, "Queries sent to upstream servers.")                                   \
+	X(upstream_answers, "Good answers of upstream servers.")                                 \
+	X(upstream_tcp, "Answers of upstream servers that came by TCP.")                         \
+	X(upstream_timeouts, "Queries that a server did not answer in time.")                    \
+	X(upstream_errors, "SERVFAIL and other refusals of upstream servers.")                   \
+	X(upstream_unreachable, "Queries that could not be sent, or were refused by ICMP.")      \
+	X(upstream_malformed, "Answers of upstream servers that were broken.")                   \
+	X(upstream_hedges, "Queries sent again because the first answer was slow to come.")      \
+	X(upstream_trials, "Queries sent besides, to servers that were down or not measured.")   \
+	X(upstream_down, "Times that a server was found not to work.")                           \
+	X(upstream_wrong_answers, "Datagrams that answered something else than was asked.")      \
+	X(upstream_wrong_case, "Datagrams that answered with letters in another case.")          \
+	X(upstream_case_off, "Times that random case was switched off for a server.")            \
+	X(upstream_bursts, "Times that a server was asked by TCP because of forged answers.")    \
+	X(loops, "Queries of our own that came back to us.")                                     \
+	X(network_changes, "Times that links, addresses or routes changed.")                     \
+	X(tcp_accepted, "TCP connections accepted.")                                             \
+	X(tcp_now, "TCP connections open now.")                                                  \
+	X(tcp_refused, "TCP connections closed at once: not allowed, or too many.")              \
+	X(tcp_idle, "TCP connections closed because nothing came.")                              \
+	X(tcp_slow, "TCP connections closed because the client did not read.")                   \
+	X(accept_paused, "Times that accepting paused for lack of descriptors or memory.")       \
 	X(udp_send_lost, "Answers that the kernel did not take.")
 
 enum dnsproxyd_metric {
