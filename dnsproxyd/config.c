@@ -4,6 +4,7 @@
 #include "common/ares_io.h"
 #include "common/container.h"
 
+#include "dnsproxyd/config_security.h"
 #include "dnsproxyd/dnsname.h"
 
 #include <errno.h>
@@ -98,7 +99,9 @@ static void add_system_servers(const struct config *config, struct group_config 
 		/* The host itself may be set to ask us, who would ask ourselves for ever. */
 		if (!listens_reached_by(&config->listens, &servers[i])) {
 			group->servers[group->server_count++] =
-				(struct endpoint){ .protocol = ENDPOINT_UDP, .addr = servers[i] };
+				(struct endpoint){ .protocol = ENDPOINT_UDP,
+						   .addr = servers[i],
+						   .port = addr_port(&servers[i]) };
 		}
 	}
 }
@@ -116,7 +119,9 @@ static int add_server(const struct config *config, struct group_config *group,
 		return -1;
 	}
 	if (r < 0) {
-		params_fail(reterr, section, field, "IP[:PORT] or tcp://IP[:PORT]",
+		params_fail(reterr, section, field,
+			    "IP[:PORT], tcp://IP[:PORT], tls://IP[:PORT][#NAME] or "
+			    "tls://NAME[:PORT]",
 			    "\"%s\" is no server", text);
 		return -1;
 	}
@@ -152,7 +157,7 @@ static int add_group(struct config *config, struct group_config *group,
 			return -1;
 		}
 	}
-	return 0;
+	return config_load_security(group, section, reterr);
 }
 
 static bool is_default(const struct section *section)
@@ -351,6 +356,9 @@ void config_free(struct config *config)
 	if (config) {
 		free(config->listen_configs);
 		listens_done(&config->listens);
+		for (size_t i = 0; i < config->group_count; i++) {
+			config_drop_security(&config->groups[i]);
+		}
 		free(config->groups);
 		suffixes_free(config->forwards);
 		free(config);

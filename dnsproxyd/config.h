@@ -10,6 +10,7 @@
 #include "common/listens.h"
 #include "common/params.h"
 #include "common/service.h"
+#include "common/tls.h"
 
 #include "dnsproxyd/endpoint.h"
 #include "dnsproxyd/suffixes.h"
@@ -41,7 +42,21 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 #define UPSTREAM_PARAMS(P, PC)                                                                    \
 	P(TEXTS, servers, "server", NULL, 0, 0, RELOAD,                                           \
 	  "Servers to ask: ADDRESS, ADDRESS:PORT, or tcp://ADDRESS:PORT to ask by TCP "           \
-	  "only. [upstream default] asks those of /etc/resolv.conf by default.")                  \
+	  "only; by TLS tls://ADDRESS:PORT#NAME, whose certificate is for NAME, or without "      \
+	  "#NAME for the address, or tls://NAME:PORT. [upstream default] asks those of "          \
+	  "/etc/resolv.conf by default.")                                                         \
+	P(TEXTS, bootstrap, "bootstrap", NULL, 0, 0, RELOAD,                                      \
+	  "Servers that are asked for the addresses of servers given by name, and nothing "       \
+	  "else; written as server is, with addresses.")                                          \
+	P(PATH, ca, "ca", NULL, 0, 0, RELOAD,                                                     \
+	  "PEM file of the authorities that may sign certificates of tls:// servers; none: "      \
+	  "those that the system trusts.")                                                        \
+	P(TEXTS, pins, "pin", NULL, 0, 0, RELOAD,                                                 \
+	  "Base64 SHA-256 of public keys, one of which a tls:// server must have; alone, "        \
+	  "without #NAME and ca, they are all that is checked.")                                  \
+	PC(authentication, "authentication", "strict", "strict|opportunistic", RELOAD,            \
+	   "Whether tls:// servers must prove who they are; opportunistic hides questions from "  \
+	   "those who only listen.")                                                              \
 	PC(strategy, "strategy", "fastest", "fastest|failover|roundrobin|leastconn|race", RELOAD, \
 	   "Which server is asked first: the fastest; the first that works; each in "             \
 	   "turn; the one with the fewest open questions; or several at once.")                   \
@@ -56,10 +71,13 @@ PARAM_DECLARE(upstream_params, UPSTREAM_PARAMS);
 	  "The name of the [upstream] section whose servers are asked about them.")
 PARAM_DECLARE(forward_params, FORWARD_PARAMS);
 
-#define PRIVACY_PARAMS(P, PC)                                                              \
-	P(BOOL, randomize_case, "randomize-case", "on", 0, 0, RELOAD,                      \
-	  "Ask by UDP with letters in random case, which forgers have to guess; switched " \
-	  "off by itself for servers that cannot cope.")
+#define PRIVACY_PARAMS(P, PC)                                                               \
+	P(BOOL, randomize_case, "randomize-case", "on", 0, 0, RELOAD,                       \
+	  "Ask by UDP with letters in random case, which forgers have to guess; switched "  \
+	  "off by itself for servers that cannot cope.")                                    \
+	P(BOOL, padding, "padding", "on", 0, 0, RELOAD,                                     \
+	  "Fill queries to encrypted servers up to a multiple of 128 bytes, so that their " \
+	  "lengths do not tell which name was asked for.")
 PARAM_DECLARE(privacy_params, PRIVACY_PARAMS);
 
 #define CACHE_PARAMS(P, PC)                                                                        \
@@ -113,8 +131,20 @@ struct listen_config {
 };
 
 /* Servers of one group; groups (their numbers are octets in the cache's keys). */
-#define CONFIG_SERVERS_MAX 16
-#define CONFIG_GROUPS_MAX  255
+#define CONFIG_SERVERS_MAX   16
+#define CONFIG_GROUPS_MAX    255
+/* Keys pinned, and servers asked for addresses, of one group. */
+#define CONFIG_PINS_MAX      16
+#define CONFIG_BOOTSTRAP_MAX 4
+
+/* What the encrypted servers of a group must show. */
+struct security_config {
+	struct tls_trust *trust; /* owned; NULL: no server needs it */
+	bool has_ca;             /* it was asked for by name */
+	bool is_opportunistic;
+	struct tls_pin pins[CONFIG_PINS_MAX];
+	size_t pin_count;
+};
 
 /* One [upstream NAME] section. */
 struct group_config {
@@ -123,6 +153,9 @@ struct group_config {
 	uint32_t timeout_ms;
 	struct endpoint servers[CONFIG_SERVERS_MAX];
 	size_t server_count;
+	struct endpoint bootstrap[CONFIG_BOOTSTRAP_MAX];
+	size_t bootstrap_count;
+	struct security_config security;
 };
 
 struct config {

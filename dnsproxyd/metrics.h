@@ -44,6 +44,22 @@
 	X(upstream_wrong_case, "Datagrams that answered with letters in another case.")          \
 	X(upstream_case_off, "Times that random case was switched off for a server.")            \
 	X(upstream_bursts, "Times that a server was asked by TCP because of forged answers.")    \
+	X(upstream_tls_handshakes, "TLS connections to upstream servers.")                       \
+	X(upstream_tls_resumed, "Those of them that resumed a session.")                         \
+	X(upstream_tls_wrong_name, "Servers refused: their certificate is for another name.")    \
+	X(upstream_tls_expired, "Servers refused: their certificate has expired.")               \
+	X(upstream_tls_not_yet_valid, "Servers refused: their certificate is not valid yet.")    \
+	X(upstream_tls_self_signed, "Servers refused: their certificate is signed by itself.")   \
+	X(upstream_tls_untrusted, "Servers refused: signed by nobody who is trusted.")           \
+	X(upstream_tls_wrong_pin, "Servers refused: they have none of the pinned keys.")         \
+	X(upstream_tls_no_alpn, "Servers refused: they do not speak the protocol.")              \
+	X(upstream_tls_protocol, "TLS handshakes with upstream servers that failed.")            \
+	X(upstream_http_errors, "Responses of upstream servers by HTTPS that were no success.")  \
+	X(upstream_dnscrypt_certs, "New certificates of DNSCrypt servers.")                      \
+	X(upstream_dnscrypt_refused,                                                             \
+	  "Times that a DNSCrypt server had no certificate that is any good.")                   \
+	X(bootstraps, "Lookups of the addresses of upstream servers given by name.")             \
+	X(bootstraps_failed, "Those of them that no server could answer.")                       \
 	X(loops, "Queries of our own that came back to us.")                                     \
 	X(network_changes, "Times that links, addresses or routes changed.")                     \
 	X(tcp_accepted, "TCP connections accepted.")                                             \

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: ISC */
+#include "dnsproxyd/config_security.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+static bool has_encrypted(const struct endpoint *endpoints, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (endpoint_is_encrypted(&endpoints[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static int add_pins(struct security_config *security, const struct section *section,
+		    struct ini_error *reterr)
+{
+	const struct upstream_params *p = section->values;
+	const size_t field = offsetof(struct upstream_params, pins);
+
+	if (p->pins.count > CONFIG_PINS_MAX) {
+		params_fail(reterr, section, field, "at most 16", "%zu pins", p->pins.count);
+		return -1;
+	}
+	for (size_t i = 0; i < p->pins.count; i++) {
+		if (!tls_pin_parse(p->pins.items[i], &security->pins[i])) {
+			params_fail(reterr, section, field,
+				    "SHA-256 of a public key in base64, 44 characters",
+				    "\"%s\" is no pin", p->pins.items[i]);
+			return -1;
+		}
+	}
+	security->pin_count = p->pins.count;
+	if (security->pin_count > 0 && security->is_opportunistic) {
+		params_fail(reterr, section, field, "authentication = strict",
+			    "pins are of no use when nothing is checked");
+		return -1;
+	}
+	return 0;
+}
+
+static int add_bootstrap(struct group_config *group, const struct section *section,
+			 struct ini_error *reterr)
+{
+	const struct upstream_params *p = section->values;
+	const size_t field = offsetof(struct upstream_params, bootstrap);
+
+	if (p->bootstrap.count > CONFIG_BOOTSTRAP_MAX) {
+		params_fail(reterr, section, field, "at most 4", "%zu servers", p->bootstrap.count);
+		return -1;
+	}
+	for (size_t i = 0; i < p->bootstrap.count; i++) {
+		struct endpoint *server = &group->bootstrap[i];
+
+		if (endpoint_parse(p->bootstrap.items[i], server) < 0 ||
+		    endpoint_needs_address(server)) {
+			params_fail(reterr, section, field,
+				    "IP[:PORT], tcp://IP[:PORT] or tls://IP[:PORT][#NAME]",
+				    "\"%s\" cannot be asked for addresses", p->bootstrap.items[i]);
+			return -1;
+		}
+	}
+	group->bootstrap_count = p->bootstrap.count;
+	return 0;
+}
+
+/* A name that nobody is to be asked about is never found. */
+static int check_names(const struct group_config *group, const struct section *section,
+		       struct ini_error *reterr)
+{
+	for (size_t i = 0; i < group->server_count; i++) {
+		if (endpoint_needs_address(&group->servers[i]) && group->bootstrap_count == 0) {
+			params_fail(reterr, section, offsetof(struct upstream_params, servers),
+				    "bootstrap = ADDRESS, or an address before #NAME",
+				    "nobody knows the address of server %s",
+				    group->servers[i].name);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int load_trust(struct security_config *security, const struct section *section,
+		      struct ini_error *reterr)
+{
+	const struct upstream_params *p = section->values;
+
+	security->has_ca = p->ca != NULL;
+	security->trust = tls_trust_load(p->ca);
+	if (!security->trust) {
+		params_fail(reterr, section, offsetof(struct upstream_params, ca),
+			    "a file with certificates in PEM form", "%s: %s",
+			    p->ca ? p->ca : "the system's authorities",
+			    errno == EINVAL ? "no certificate in it" : strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+int config_load_security(struct group_config *group, const struct section *section,
+			 struct ini_error *reterr)
+{
+	const struct upstream_params *p = section->values;
+	struct security_config *security = &group->security;
+
+	/* In the order of "strict|opportunistic". */
+	security->is_opportunistic = p->authentication == 1;
+	if (add_pins(security, section, reterr) < 0 || add_bootstrap(group, section, reterr) < 0 ||
+	    check_names(group, section, reterr) < 0) {
+		return -1;
+	}
+	if (!has_encrypted(group->servers, group->server_count) &&
+	    !has_encrypted(group->bootstrap, group->bootstrap_count) && !p->ca) {
+		return 0;
+	}
+	return load_trust(security, section, reterr);
+}
+
+void config_drop_security(struct group_config *group)
+{
+	tls_trust_free(group->security.trust);
+}
