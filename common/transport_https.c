@@ -265,7 +265,7 @@ static void on_response(void *user, void *tag, const struct h2_response *respons
 	msg = malloc(len ? len : 1);
 	error = msg ? find_answer(request, response, msg, &fit) : ENOMEM;
 	if (error == EPROTO && https->peer->on_http_error) {
-		https->peer->on_http_error(https->peer->tls.arg, response->status);
+		https->peer->on_http_error(https->peer->arg, response->status);
 	}
 	if (error) {
 		https->transport.dropped_count += error == EBADMSG;
@@ -328,7 +328,7 @@ static struct conn *conn_of(struct stream *stream)
 static void conn_on_open(struct stream *stream)
 {
 	struct conn *conn = conn_of(stream);
-	struct tls_peer *peer = &conn->https->peer->tls;
+	struct tls_peer *peer = conn->https->peer->tls;
 
 	conn->heard_ms = now_ms(conn->https);
 	if (peer->on_open) {
@@ -340,7 +340,7 @@ static void conn_on_failed(struct stream *stream, int error)
 {
 	struct conn *conn = conn_of(stream);
 
-	tls_peer_note_failure(&conn->https->peer->tls, tls_of(stream->layer));
+	tls_peer_note_failure(conn->https->peer->tls, tls_of(stream->layer));
 	conn_lost(conn, error);
 }
 
@@ -398,7 +398,7 @@ static int https_connect(struct https *https)
 	conn->heard_ms = now_ms(https);
 	conn->h2 = h2_new(false, &h2_upcalls, conn);
 	if (conn->h2) {
-		tls = tls_peer_connect(&https->peer->tls);
+		tls = tls_peer_connect(https->peer->tls);
 		r = tls ? stream_connect(&conn->stream, https->config.loop, &https->config.server,
 					 tls_layer(tls), &stream_upcalls)
 			: -ENOMEM;
@@ -501,7 +501,7 @@ static uint64_t idle_due_ms(const struct https *https)
 {
 	uint64_t heard_ms = https->current ? https->current->heard_ms : 0;
 
-	return heard_ms + tls_peer_idle_ms(&https->peer->tls);
+	return heard_ms + tls_peer_idle_ms(https->peer->tls);
 }
 
 static void https_arm_idle(struct https *https)

@@ -16,12 +16,12 @@
 
 /* What transport_config.peer points to. */
 struct https_peer {
-	struct tls_peer tls;   /* its client asks for, and requires, the protocol "h2" */
+	struct tls_peer *tls;  /* its client asks for, and requires, the protocol "h2" */
 	const char *authority; /* host name, or address, and port if it is not 443; borrowed */
 	const char *path;      /* "/dns-query"; borrowed */
-	/* A response was no success; the arg is that of tls. May be NULL. No call of the transport
-	 * from within. */
+	/* A response was no success. May be NULL. No call of the transport from within. */
 	void (*on_http_error)(void *arg, unsigned status);
+	void *arg;
 };
 
 extern const struct transport_ops transport_https;

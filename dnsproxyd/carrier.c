@@ -3,12 +3,22 @@
 
 #include "common/container.h"
 
+#include "common/log.h"
+#include "common/transport_https.h"
+
 #include "dnsproxyd/bootstrap.h"
+#include "dnsproxyd/dnscrypt_server.h"
 #include "dnsproxyd/encryption.h"
+#include "dnsproxyd/metrics.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum {
+	HTTPS_PORT = 443,
+};
 
 /* A message that waits for the server's address. */
 struct parcel {
@@ -30,9 +40,13 @@ struct trip {
 
 struct carrier {
 	struct carrier_config config;
-	struct encryption encryption; /* of an encrypted server */
-	struct ares_io *io;           /* NULL: no address is known */
-	struct addr addr;             /* that it goes to */
+	struct encryption encryption; /* of a server with TLS */
+	struct https_peer https;      /* of one with HTTPS */
+	char authority[ENDPOINT_NAME_MAX + ADDR_TEXT_MAX];
+	struct log_limit https_log;
+	struct dnscrypt_server dnscrypt; /* of one with DNSCrypt */
+	struct ares_io *io;              /* NULL: no address is known */
+	struct addr addr;                /* that it goes to */
 
 	/* Of a server given by name; else NULL. */
 	struct bootstrap *bootstrap;
@@ -59,9 +73,23 @@ static struct ares_io *new_io(struct carrier *c, const struct addr *addr)
 		.on_dropped_arg = c->config.on_dropped_arg,
 	};
 
-	if (c->config.endpoint.protocol == ENDPOINT_TLS) {
+	switch (c->config.endpoint.protocol) {
+	case ENDPOINT_UDP:
+	case ENDPOINT_TCP:
+		break;
+	case ENDPOINT_TLS:
 		config.stream = &transport_tls;
 		config.peer = &c->encryption.peer;
+		break;
+	case ENDPOINT_HTTPS:
+		config.stream = &transport_https;
+		config.peer = &c->https;
+		break;
+	case ENDPOINT_DNSCRYPT:
+		config.datagram = &transport_dnscrypt_udp;
+		config.stream = &transport_dnscrypt_tcp;
+		config.peer = c->dnscrypt.peer;
+		break;
 	}
 	return ares_io_new(&config);
 }
@@ -212,7 +240,7 @@ void carrier_send(struct carrier *c, bool by_stream, const uint8_t *query, size_
 
 void carrier_note_keepalive(struct carrier *c, uint16_t keepalive)
 {
-	if (endpoint_is_encrypted(&c->config.endpoint)) {
+	if (c->config.endpoint.protocol == ENDPOINT_TLS) {
 		encryption_note_keepalive(&c->encryption, keepalive);
 	}
 }
@@ -236,17 +264,69 @@ uint64_t carrier_dropped_count(const struct carrier *c)
 	       (c->old_io ? ares_io_dropped_count(c->old_io) : 0);
 }
 
+static void on_http_error(void *arg, unsigned status)
+{
+	struct carrier *c = arg;
+	char text[ENDPOINT_TEXT_MAX];
+	uint32_t suppressed;
+
+	metrics_add(c->config.metrics, METRIC_upstream_http_errors, 1);
+	if (log_limit_ok(&c->https_log, loop_now_ms(c->config.loop), &suppressed)) {
+		log_event(LOG_LEVEL_WARNING, "upstream-http-error",
+			  KV_TEXT("server", endpoint_format(&c->config.endpoint, text)),
+			  KV_UINT("status", status), KV_UINT("suppressed", suppressed));
+	}
+}
+
+/* What a URL has between "//" and the path. */
+static void write_authority(struct carrier *c)
+{
+	const struct endpoint *endpoint = &c->config.endpoint;
+	char text[ADDR_TEXT_MAX];
+	bool brackets = endpoint->name[0] == '\0' && endpoint->addr.sa.sa_family == AF_INET6;
+	const char *host = endpoint->name[0] ? endpoint->name
+					     : addr_format_ip(&endpoint->addr, text, sizeof text);
+	int len = snprintf(c->authority, sizeof c->authority, brackets ? "[%s]" : "%s", host);
+
+	if (endpoint->port != HTTPS_PORT) {
+		snprintf(c->authority + len, sizeof c->authority - (size_t)len, ":%u",
+			 endpoint->port);
+	}
+}
+
+/* What the protocol needs beside an address. 0 or -errno. */
+static int init_protocol(struct carrier *c)
+{
+	const struct carrier_config *config = &c->config;
+	const struct endpoint *endpoint = &config->endpoint;
+	bool is_https = endpoint->protocol == ENDPOINT_HTTPS;
+
+	if (endpoint->protocol == ENDPOINT_DNSCRYPT) {
+		return dnscrypt_server_init(&c->dnscrypt, config->loop, config->metrics, endpoint,
+					    config->timeout_ms);
+	}
+	if (!endpoint_has_tls(endpoint)) {
+		return 0;
+	}
+	if (is_https) {
+		write_authority(c);
+		c->https = (struct https_peer){ .tls = &c->encryption.peer,
+						.authority = c->authority,
+						.path = config->endpoint.path,
+						.on_http_error = on_http_error,
+						.arg = c };
+	}
+	return encryption_init(&c->encryption, config->loop, config->metrics, endpoint,
+			       &config->group->security, is_https ? "h2" : "dot", is_https);
+}
+
 /* 0 or -errno. */
 static int carrier_init(struct carrier *c)
 {
 	const struct carrier_config *config = &c->config;
 	const struct group_config *group = config->group;
-	int r = 0;
+	int r = init_protocol(c);
 
-	if (endpoint_is_encrypted(&config->endpoint)) {
-		r = encryption_init(&c->encryption, config->loop, config->metrics,
-				    &config->endpoint, &group->security, "dot", false);
-	}
 	if (r == 0 && endpoint_needs_address(&config->endpoint)) {
 		const struct bootstrap_config bootstrap_config = {
 			.loop = config->loop,
@@ -308,5 +388,6 @@ void carrier_free(struct carrier *c)
 	ares_io_free(c->old_io);
 	bootstrap_free(c->bootstrap);
 	encryption_done(&c->encryption);
+	dnscrypt_server_done(&c->dnscrypt);
 	free(c);
 }

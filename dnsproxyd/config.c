@@ -120,8 +120,9 @@ static int add_server(const struct config *config, struct group_config *group,
 	}
 	if (r < 0) {
 		params_fail(reterr, section, field,
-			    "IP[:PORT], tcp://IP[:PORT], tls://IP[:PORT][#NAME] or "
-			    "tls://NAME[:PORT]",
+			    "IP[:PORT], tcp://IP[:PORT], tls://IP[:PORT][#NAME], "
+			    "tls://NAME[:PORT], https://IP[:PORT]/PATH[#NAME], "
+			    "https://NAME[:PORT]/PATH or sdns://STAMP",
 			    "\"%s\" is no server", text);
 		return -1;
 	}

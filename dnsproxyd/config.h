@@ -43,8 +43,10 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	P(TEXTS, servers, "server", NULL, 0, 0, RELOAD,                                           \
 	  "Servers to ask: ADDRESS, ADDRESS:PORT, or tcp://ADDRESS:PORT to ask by TCP "           \
 	  "only; by TLS tls://ADDRESS:PORT#NAME, whose certificate is for NAME, or without "      \
-	  "#NAME for the address, or tls://NAME:PORT. [upstream default] asks those of "          \
-	  "/etc/resolv.conf by default.")                                                         \
+	  "#NAME for the address, or tls://NAME:PORT; by HTTPS likewise, "                        \
+	  "https://ADDRESS:PORT/PATH#NAME or https://NAME:PORT/PATH; by DNSCrypt and the others " \
+	  "with a stamp, sdns://STAMP. [upstream default] asks those of /etc/resolv.conf by "     \
+	  "default.")                                                                             \
 	P(TEXTS, bootstrap, "bootstrap", NULL, 0, 0, RELOAD,                                      \
 	  "Servers that are asked for the addresses of servers given by name, and nothing "       \
 	  "else; written as server is, with addresses.")                                          \

@@ -5,10 +5,10 @@
 #include <stddef.h>
 #include <string.h>
 
-static bool has_encrypted(const struct endpoint *endpoints, size_t count)
+static bool has_tls(const struct endpoint *endpoints, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (endpoint_is_encrypted(&endpoints[i])) {
+		if (endpoint_has_tls(&endpoints[i])) {
 			return true;
 		}
 	}
@@ -56,7 +56,7 @@ static int add_bootstrap(struct group_config *group, const struct section *secti
 		struct endpoint *server = &group->bootstrap[i];
 
 		if (endpoint_parse(p->bootstrap.items[i], server) < 0 ||
-		    endpoint_needs_address(server)) {
+		    endpoint_needs_address(server) || server->protocol > ENDPOINT_TLS) {
 			params_fail(reterr, section, field,
 				    "IP[:PORT], tcp://IP[:PORT] or tls://IP[:PORT][#NAME]",
 				    "\"%s\" cannot be asked for addresses", p->bootstrap.items[i]);
@@ -112,8 +112,8 @@ int config_load_security(struct group_config *group, const struct section *secti
 	    check_names(group, section, reterr) < 0) {
 		return -1;
 	}
-	if (!has_encrypted(group->servers, group->server_count) &&
-	    !has_encrypted(group->bootstrap, group->bootstrap_count) && !p->ca) {
+	if (!has_tls(group->servers, group->server_count) &&
+	    !has_tls(group->bootstrap, group->bootstrap_count) && !p->ca) {
 		return 0;
 	}
 	return load_trust(security, section, reterr);

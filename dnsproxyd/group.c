@@ -41,7 +41,7 @@ static void group_add(struct group *g, struct upstream *upstream)
 
 	g->upstreams[i] = upstream;
 	g->pool.entries[i] = (struct balance_entry){ .health = upstream_health(upstream) };
-	if (upstream_endpoint(upstream)->protocol != ENDPOINT_UDP) {
+	if (endpoint_is_stream(upstream_endpoint(upstream))) {
 		g->pool.streams |= UINT32_C(1) << i;
 	}
 }
@@ -83,7 +83,7 @@ static bool group_fits(const struct group *g, const struct group_config *group_c
 
 		/* Whom to believe is read from files anew with each configuration. */
 		if (!endpoint_equal(upstream_endpoint(g->upstreams[i]), server) ||
-		    endpoint_is_encrypted(server)) {
+		    endpoint_has_tls(server)) {
 			return false;
 		}
 	}

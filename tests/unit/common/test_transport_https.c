@@ -216,6 +216,7 @@ static void web_stop(struct web_server *server)
 struct bench {
 	struct loop *loop;
 	struct web_server server;
+	struct tls_peer tls_peer;
 	struct https_peer peer;
 	struct transport *transport;
 	unsigned message_count;
@@ -306,11 +307,13 @@ static void start_with(const char *name, const char *protocol)
 	memset(&bench, 0, sizeof bench);
 	bench.loop = loop_new();
 	web_start(&bench.server, bench.loop, protocol);
+	bench.tls_peer = (struct tls_peer){ .client = tls_client_new(&client),
+					    .idle_ms = TLS_PEER_IDLE_UNKNOWN,
+					    .on_refused = on_refused,
+					    .arg = &bench };
 	bench.peer = (struct https_peer){
-		.tls = { .client = tls_client_new(&client),
-			 .idle_ms = TLS_PEER_IDLE_UNKNOWN,
-			 .on_refused = on_refused,
-			 .arg = &bench },
+		.tls = &bench.tls_peer,
+		.arg = &bench,
 		.authority = "dns.example",
 		.path = "/dns-query",
 		.on_http_error = on_http_error,
@@ -329,7 +332,7 @@ static void stop(void)
 	if (bench.transport) {
 		bench.transport->ops->close(bench.transport);
 	}
-	tls_client_free(bench.peer.tls.client);
+	tls_client_free(bench.tls_peer.client);
 	web_stop(&bench.server);
 	loop_turn(bench.loop, 0);
 	loop_free(bench.loop);
@@ -520,7 +523,7 @@ START_TEST(test_idle)
 {
 	start();
 	ask_and_wait(1);
-	bench.peer.tls.idle_ms = 200;
+	bench.tls_peer.idle_ms = 200;
 	ask_and_wait(2);
 	ck_assert(run_until(bench.loop, &bench.closed_count, 1, 1000));
 	ck_assert_int_eq(bench.error, 0);
