@@ -12,7 +12,7 @@ enum {
 	QUERY_MAX = 512,
 	NAME_MAX_CHARS = 256,
 	REFRESH_MS = 3600000, /* a certificate this old is looked for anew */
-	DOUBT_MS = 10000,     /* one this young is not doubted */
+	DOUBT_MS = 2000,      /* one this young is not doubted */
 	RETRY_FIRST_MS = 1000,
 	RETRY_MAX_MS = 60000,
 	/* What fits any path together with its headers. */
