@@ -76,6 +76,15 @@ static void stream_plan_task(struct stream *s)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
+/* What came was for the layer alone, such as tickets. Many servers send the first answer only when
+ * that is acknowledged (Nagle's algorithm), which the kernel would delay by 40 ms. */
+static void stream_acknowledge(struct stream *s)
+{
+	const int one = 1;
+
+	setsockopt(s->watch.fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
+}
+
 ssize_t stream_read(struct stream *s, void *buf, size_t cap)
 {
 	ssize_t n;
@@ -86,6 +95,11 @@ ssize_t stream_read(struct stream *s, void *buf, size_t cap)
 	if (s->layer) {
 		n = s->layer->ops->read(s->layer, buf, cap);
 		s->read_wants_write = n == -EAGAIN && s->layer->ops->wants_write(s->layer);
+		if (n > 0) {
+			s->has_read = true;
+		} else if (n == -EAGAIN && !s->has_read) {
+			stream_acknowledge(s);
+		}
 	} else {
 		do {
 			n = recv(s->watch.fd, buf, cap, 0);

@@ -69,6 +69,7 @@ struct stream {
 	bool connected;
 	bool open; /* on_open was called */
 	bool reading;
+	bool has_read; /* bytes that are not the layer's */
 	bool read_wants_write;
 	bool write_wants_read;
 	bool was_blocked; /* on_drained is due */

@@ -80,10 +80,17 @@ static int add_listens(struct config *config, const struct params *params, struc
 		return -1;
 	}
 	for (size_t i = 0; i < listens->count; i++) {
-		config->listen_configs[i] = (struct listen_config){
-			listens->items[i].section->name,
-			listens->items[i].section->values,
-		};
+		struct listens_item *item = &listens->items[i];
+		struct listen_config *listen = &config->listen_configs[i];
+
+		listen->name = item->section->name;
+		listen->params = item->section->values;
+		if (config_load_certificate(listen, item->section, reterr) < 0) {
+			return -1;
+		}
+		if (listen->tls) {
+			item->kinds = LISTENS_STREAM;
+		}
 	}
 	return 0;
 }
@@ -355,6 +362,9 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 void config_free(struct config *config)
 {
 	if (config) {
+		for (size_t i = 0; config->listen_configs && i < config->listens.count; i++) {
+			tls_server_free(config->listen_configs[i].tls);
+		}
 		free(config->listen_configs);
 		listens_done(&config->listens);
 		for (size_t i = 0; i < config->group_count; i++) {

@@ -5,6 +5,12 @@
 #include <stddef.h>
 #include <string.h>
 
+enum {
+	DNS_PORT = 53,
+};
+
+/* --- upstream servers ------------------------------------------------------------------------ */
+
 static bool has_tls(const struct endpoint *endpoints, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -122,4 +128,59 @@ int config_load_security(struct group_config *group, const struct section *secti
 void config_drop_security(struct group_config *group)
 {
 	tls_trust_free(group->security.trust);
+}
+
+/* --- listeners ------------------------------------------------------------------------------- */
+
+/* Port 53 is for clear text (RFC 7858 section 3.1), and what an address without port means. */
+static int check_ports(const struct listen_params *p, const struct section *section,
+		       struct ini_error *reterr)
+{
+	for (size_t i = 0; i < p->addresses.count; i++) {
+		if (addr_port(&p->addresses.items[i]) == DNS_PORT) {
+			params_fail(reterr, section, offsetof(struct listen_params, addresses),
+				    "ADDRESS:853, or another port",
+				    "port 53 is for DNS without encryption");
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int config_load_certificate(struct listen_config *listen, const struct section *section,
+			    struct ini_error *reterr)
+{
+	static const char *const alpn[] = { "dot" };
+	const struct listen_params *p = section->values;
+	const char *path = NULL;
+	const char *why = NULL;
+
+	if (p->protocol == LISTEN_DNS) {
+		if (p->certificate || p->key) {
+			params_fail(reterr, section, offsetof(struct listen_params, protocol),
+				    "protocol = tls",
+				    "[listen %s] has a certificate, but does not encrypt",
+				    section->name);
+			return -1;
+		}
+		return 0;
+	}
+	if (!p->certificate || !p->key) {
+		params_fail(reterr, section, offsetof(struct listen_params, protocol),
+			    "certificate = FILE and key = FILE", "[listen %s] has no %s",
+			    section->name, p->certificate ? "key" : "certificate");
+		return -1;
+	}
+	if (check_ports(p, section, reterr) < 0) {
+		return -1;
+	}
+	listen->tls = tls_server_load(p->certificate, p->key, alpn, 1, &path, &why);
+	if (!listen->tls) {
+		params_fail(reterr, section,
+			    path == p->key ? offsetof(struct listen_params, key)
+					   : offsetof(struct listen_params, certificate),
+			    "a PEM file", "%s: %s", path, why);
+		return -1;
+	}
+	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The keys of an [upstream] section that are about encrypted servers: whom to believe, and whom to
- * ask for the addresses of servers given by name. Part of config.c.
+ * The keys that are about encryption. Of an [upstream] section: whom to believe, and whom to ask
+ * for the addresses of servers given by name. Of a [listen] section: certificate and key. Part of
+ * config.c.
  */
 #ifndef DNSPROXYD_CONFIG_SECURITY_H
 #define DNSPROXYD_CONFIG_SECURITY_H
@@ -14,5 +15,10 @@ int config_load_security(struct group_config *group, const struct section *secti
 			 struct ini_error *reterr);
 
 void config_drop_security(struct group_config *group);
+
+/* Load certificate and key of a section with protocol = tls; find keys that do not go together. 0,
+ * or -1 with *reterr. */
+int config_load_certificate(struct listen_config *listen, const struct section *section,
+			    struct ini_error *reterr);
 
 #endif

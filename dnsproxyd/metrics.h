@@ -67,6 +67,8 @@
 	X(tcp_refused, "TCP connections closed at once: not allowed, or too many.")              \
 	X(tcp_idle, "TCP connections closed because nothing came.")                              \
 	X(tcp_slow, "TCP connections closed because the client did not read.")                   \
+	X(tls_handshakes, "Those of them that were encrypted, and got through the handshake.")   \
+	X(tls_failed, "Those that did not: no TLS, or the client refused the certificate.")      \
 	X(accept_paused, "Times that accepting paused for lack of descriptors or memory.")       \
 	X(udp_send_lost, "Answers that the kernel did not take.")
 

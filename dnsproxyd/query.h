@@ -45,6 +45,7 @@ struct query_context {
 struct query_origin {
 	const struct addr *client;
 	bool is_udp;
+	bool is_encrypted; /* nobody on the way reads along */
 };
 
 /* A question, understood. */
@@ -80,6 +81,7 @@ struct query {
 	struct query_draft draft;
 	struct addr client;
 	bool is_udp;
+	bool is_encrypted;
 	uint64_t started_ms;
 	struct inflight_waiter waiter;
 	struct timer stale_timer;
