@@ -32,17 +32,19 @@ PARAM_DECLARE(server_params, SERVER_PARAMS);
 	   "Whether those lines hold the names that were asked for.")
 PARAM_DECLARE(log_params, LOG_PARAMS);
 
-#define LISTEN_PARAMS(P, PC)                                                               \
-	P(ADDRS, addresses, "address", NULL, 53, 0, RELOAD,                                \
-	  "Addresses to answer on, by UDP and TCP, or by TLS.")                            \
-	PC(protocol, "protocol", "dns", "dns|tls", RELOAD,                                 \
-	   "What is spoken there: dns (UDP and TCP) or tls (DNS over TLS, port 853).")     \
-	P(PATH, certificate, "certificate", NULL, 0, 0, RELOAD,                            \
-	  "PEM file of the certificate for protocol = tls, with those between it and its " \
-	  "authority; loaded again when it changes.")                                      \
-	P(PATH, key, "key", NULL, 0, 0, RELOAD,                                            \
-	  "PEM file of its private key, which not everyone may read.")                     \
-	P(NETS, clients, "clients", "local", 0, 0, RELOAD,                                 \
+#define LISTEN_PARAMS(P, PC)                                                                    \
+	P(ADDRS, addresses, "address", NULL, 53, 0, RELOAD,                                     \
+	  "Addresses to answer on, by UDP and TCP, or by TLS or HTTPS.")                        \
+	PC(protocol, "protocol", "dns", "dns|tls|https", RELOAD,                                \
+	   "What is spoken there: dns (UDP and TCP), tls (DNS over TLS, port 853) or "          \
+	   "https (DNS over HTTPS, port 443, at /dns-query).")                                  \
+	P(PATH, certificate, "certificate", NULL, 0, 0, RELOAD,                                 \
+	  "PEM file of the certificate for protocol = tls or https, with those between it and " \
+	  "its "                                                                                \
+	  "authority; loaded again when it changes.")                                           \
+	P(PATH, key, "key", NULL, 0, 0, RELOAD,                                                 \
+	  "PEM file of its private key, which not everyone may read.")                          \
+	P(NETS, clients, "clients", "local", 0, 0, RELOAD,                                      \
 	  "Who is answered: local (loopback, private and link-local networks), any, or networks.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 
@@ -50,6 +52,7 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 enum listen_protocol {
 	LISTEN_DNS,
 	LISTEN_TLS,
+	LISTEN_HTTPS,
 };
 
 #define UPSTREAM_PARAMS(P, PC)                                                                    \

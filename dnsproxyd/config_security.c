@@ -139,7 +139,8 @@ static int check_ports(const struct listen_params *p, const struct section *sect
 	for (size_t i = 0; i < p->addresses.count; i++) {
 		if (addr_port(&p->addresses.items[i]) == DNS_PORT) {
 			params_fail(reterr, section, offsetof(struct listen_params, addresses),
-				    "ADDRESS:853, or another port",
+				    p->protocol == LISTEN_HTTPS ? "ADDRESS:443, or another port"
+								: "ADDRESS:853, or another port",
 				    "port 53 is for DNS without encryption");
 			return -1;
 		}
@@ -150,7 +151,8 @@ static int check_ports(const struct listen_params *p, const struct section *sect
 int config_load_certificate(struct listen_config *listen, const struct section *section,
 			    struct ini_error *reterr)
 {
-	static const char *const alpn[] = { "dot" };
+	static const char *const dot[] = { "dot" };
+	static const char *const https[] = { "h2" };
 	const struct listen_params *p = section->values;
 	const char *path = NULL;
 	const char *why = NULL;
@@ -158,7 +160,7 @@ int config_load_certificate(struct listen_config *listen, const struct section *
 	if (p->protocol == LISTEN_DNS) {
 		if (p->certificate || p->key) {
 			params_fail(reterr, section, offsetof(struct listen_params, protocol),
-				    "protocol = tls",
+				    "protocol = tls or https",
 				    "[listen %s] has a certificate, but does not encrypt",
 				    section->name);
 			return -1;
@@ -174,7 +176,8 @@ int config_load_certificate(struct listen_config *listen, const struct section *
 	if (check_ports(p, section, reterr) < 0) {
 		return -1;
 	}
-	listen->tls = tls_server_load(p->certificate, p->key, alpn, 1, &path, &why);
+	listen->tls = tls_server_load(p->certificate, p->key,
+				      p->protocol == LISTEN_HTTPS ? https : dot, 1, &path, &why);
 	if (!listen->tls) {
 		params_fail(reterr, section,
 			    path == p->key ? offsetof(struct listen_params, key)

@@ -4,16 +4,12 @@
 #include "common/container.h"
 #include "common/doh.h"
 #include "common/h2.h"
-#include "common/listener.h"
-#include "common/log.h"
 
 #include "dnsproxyd/metrics.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -44,6 +40,7 @@ struct https_client {
 	struct stream stream;
 	struct h2 *h2;
 	struct timer idle;
+	bool is_open; /* the handshake is done */
 	bool closed;
 	bool receiving; /* in h2_receive(): what there is to send goes after it */
 	unsigned open_count;
@@ -53,12 +50,9 @@ struct https_client {
 
 struct front_https {
 	struct query_context *context;
-	const struct netset *clients;
-	struct tls_server *tls;
-	struct addr addr;
-	struct listener *listener; /* NULL once stopped */
+	void (*on_closed)(void *arg, const struct addr *peer);
+	void *arg;
 	struct https_client *first;
-	struct log_limit log;
 };
 
 static void count(struct front_https *f, enum dnsproxyd_metric metric, int64_t amount)
@@ -104,12 +98,8 @@ static void close_client(struct https_client *c)
 	if (c->next) {
 		c->next->prev = c->prev;
 	}
-	client_counts_remove(f->context->tcp_clients, &c->peer);
-	count(f, METRIC_tcp_now, -1);
 	loop_free_later(f->context->loop, &c->deferred, free_client);
-	if (f->listener) {
-		listener_fd_freed(f->listener);
-	}
+	f->on_closed(f->arg, &c->peer);
 }
 
 static size_t unsent_bytes(const struct https_client *c)
@@ -201,7 +191,7 @@ static void start_query(struct https_client *c, struct h2_stream *stream,
 			const struct query_draft *draft)
 {
 	struct query_context *context = c->front->context;
-	const struct query_origin origin = { &c->peer, false };
+	const struct query_origin origin = { .client = &c->peer, .is_encrypted = true };
 	struct https_query *q = malloc(sizeof *q);
 	size_t len;
 
@@ -229,7 +219,7 @@ static void take_message(struct https_client *c, struct h2_stream *stream, const
 			 size_t len)
 {
 	struct query_context *context = c->front->context;
-	const struct query_origin origin = { &c->peer, false };
+	const struct query_origin origin = { .client = &c->peer, .is_encrypted = true };
 	struct query_draft draft;
 	size_t reply_len;
 
@@ -309,6 +299,8 @@ static void on_open(struct stream *stream)
 {
 	struct https_client *c = client_of(stream);
 
+	count(c->front, METRIC_tls_handshakes, 1);
+	c->is_open = true;
 	if (strcmp(tls_alpn(tls_of(stream->layer)), "h2") != 0) {
 		count(c->front, METRIC_https_refused, 1);
 		close_client(c);
@@ -355,8 +347,13 @@ static void on_drained(struct stream *stream)
 
 static void on_failed(struct stream *stream, int error)
 {
+	struct https_client *c = client_of(stream);
+
 	(void)error;
-	close_client(client_of(stream));
+	if (!c->is_open) {
+		count(c->front, METRIC_tls_failed, 1);
+	}
+	close_client(c);
 }
 
 static const struct stream_user stream_upcalls = {
@@ -366,132 +363,58 @@ static const struct stream_user stream_upcalls = {
 	.on_failed = on_failed,
 };
 
-/* --- accepting ------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
-/* Takes ownership of fd. NULL when there is no memory. */
-static struct https_client *new_client(struct front_https *f, int fd, const struct addr *peer)
+bool front_https_accept(struct front_https *f, int fd, const struct addr *peer,
+			struct tls_server *server)
 {
 	struct https_client *c = calloc(1, sizeof *c);
-	struct tls *tls = tls_accept(f->tls);
+	struct tls *tls = c ? tls_accept(server) : NULL;
 
-	if (c && tls) {
-		c->front = f;
-		c->peer = *peer;
-		c->open.next = &c->open;
-		c->open.prev = &c->open;
-		c->h2 = h2_new(true, &h2_upcalls, c);
-	}
-	if (!c || !tls || !c->h2) {
+	if (!tls) {
 		close(fd);
-		if (tls) {
-			tls_layer(tls)->ops->close(tls_layer(tls));
-		}
 		free(c);
-		return NULL;
+		return false;
 	}
-	if (stream_accept(&c->stream, f->context->loop, fd, tls_layer(tls), &stream_upcalls) < 0) {
+	c->front = f;
+	c->peer = *peer;
+	c->open.next = &c->open;
+	c->open.prev = &c->open;
+	c->h2 = h2_new(true, &h2_upcalls, c);
+	if (stream_accept(&c->stream, f->context->loop, fd, tls_layer(tls), &stream_upcalls) < 0 ||
+	    !c->h2) {
+		stream_close(&c->stream);
 		h2_free(c->h2);
 		free(c);
-		return NULL;
+		return false;
 	}
 	c->next = f->first;
 	if (c->next) {
 		c->next->prev = c;
 	}
 	f->first = c;
-	return c;
-}
-
-/* Count one more connection of this client, if it may have it. */
-static bool has_room(struct front_https *f, const struct addr *peer)
-{
-	const struct limits_params *limits = f->context->config->limits;
-	struct client_counts *counts = f->context->tcp_clients;
-
-	return client_counts_total(counts) < limits->max_tcp_clients &&
-	       client_counts_add(counts, peer, limits->max_tcp_per_client);
-}
-
-static void on_accept(void *arg, int fd, const struct addr *peer)
-{
-	struct front_https *f = arg;
-	const int on = 1;
-	struct https_client *c = NULL;
-
-	if (f->tls && f->clients && netset_contains(f->clients, peer) && has_room(f, peer)) {
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-		c = new_client(f, fd, peer);
-		if (!c) {
-			client_counts_remove(f->context->tcp_clients, peer);
-		}
-	} else {
-		close(fd);
-	}
-	if (!c) {
-		count(f, METRIC_tcp_refused, 1);
-		return;
-	}
-	count(f, METRIC_tcp_accepted, 1);
-	count(f, METRIC_tcp_now, 1);
 	start_idle_timer(c);
+	return true;
 }
 
-static void on_event(void *arg, enum listener_event event, int error)
+struct front_https *front_https_new(struct query_context *context,
+				    void (*on_closed)(void *arg, const struct addr *peer),
+				    void *arg)
 {
-	struct front_https *f = arg;
-	uint32_t suppressed;
-
-	if (event != LISTENER_PAUSED) {
-		return;
-	}
-	count(f, METRIC_accept_paused, 1);
-	if (log_limit_ok(&f->log, loop_now_ms(f->context->loop), &suppressed)) {
-		log_event(LOG_LEVEL_WARNING, "accept-paused", KV_ADDR("address", &f->addr),
-			  KV_ERRNO("error", error), KV_UINT("suppressed", suppressed));
-	}
-}
-
-/* --- life ------------------------------------------------------------------------------------ */
-
-struct front_https *front_https_new(struct query_context *context, int fd, const struct addr *addr)
-{
-	static const struct listener_ops ops = { .on_accept = on_accept, .on_event = on_event };
 	struct front_https *f = calloc(1, sizeof *f);
 
-	if (!f) {
-		close(fd);
-		errno = ENOMEM;
-		return NULL;
-	}
-	f->context = context;
-	f->addr = *addr;
-	f->listener = listener_start(context->loop, fd, &ops, f);
-	if (!f->listener) {
-		int saved = errno;
-
-		free(f);
-		errno = saved;
-		return NULL;
+	if (f) {
+		f->context = context;
+		f->on_closed = on_closed;
+		f->arg = arg;
 	}
 	return f;
-}
-
-void front_https_set_clients(struct front_https *f, const struct netset *clients)
-{
-	f->clients = clients;
-}
-
-void front_https_set_tls(struct front_https *f, struct tls_server *tls)
-{
-	f->tls = tls;
 }
 
 void front_https_stop(struct front_https *f)
 {
 	struct https_client *c = f->first;
 
-	listener_free(f->listener);
-	f->listener = NULL;
 	while (c) {
 		struct https_client *next = c->next;
 
@@ -503,12 +426,8 @@ void front_https_stop(struct front_https *f)
 
 void front_https_free(struct front_https *f)
 {
-	if (!f) {
-		return;
-	}
-	while (f->first) {
+	while (f && f->first) {
 		close_client(f->first);
 	}
-	listener_free(f->listener);
 	free(f);
 }
