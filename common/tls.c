@@ -362,6 +362,11 @@ void tls_server_free(struct tls_server *server)
 	}
 }
 
+const char *tls_server_path(const struct tls_server *server)
+{
+	return server->certificate_path;
+}
+
 enum tls_reload tls_server_reload(struct tls_server *server, const char **reterr_path,
 				  const char **reterr_why)
 {

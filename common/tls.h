@@ -123,6 +123,9 @@ struct tls_server *tls_server_ref(struct tls_server *server);
 /* One owner less. NULL is fine. */
 void tls_server_free(struct tls_server *server);
 
+/* Where its certificate is; valid while the server is. */
+const char *tls_server_path(const struct tls_server *server);
+
 /* What a look at the files may bring. */
 enum tls_reload {
 	TLS_RELOAD_SAME,

@@ -8,6 +8,7 @@
 
 #include "dnsproxyd/cache.h"
 #include "dnsproxyd/cachestore.h"
+#include "dnsproxyd/certwatch.h"
 #include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
 #include "dnsproxyd/failures.h"
@@ -46,8 +47,9 @@ struct server {
 	struct ports ports;
 	struct groups *old_groups;
 	struct shared *shared;
-	struct timer save_timer;   /* of the first worker */
-	struct netwatch *netwatch; /* NULL: changes of the network are not seen */
+	struct timer save_timer;     /* of the first worker */
+	struct netwatch *netwatch;   /* NULL: changes of the network are not seen */
+	struct certwatch *certwatch; /* the first worker's */
 	bool draining;
 	uint8_t message[DNSMSG_MAX];
 };
@@ -219,6 +221,7 @@ static void worker_end(struct worker *worker)
 
 	timer_stop(&server->save_timer);
 	netwatch_free(server->netwatch);
+	certwatch_free(server->certwatch);
 	ports_done(&server->ports);
 	fetch_cancel_all(&server->context.fetcher);
 	client_counts_free(server->context.tcp_clients);
@@ -226,6 +229,21 @@ static void worker_end(struct worker *worker)
 	groups_free(server->context.fetcher.groups);
 	free(server);
 	worker->state = NULL;
+}
+
+/* By the first worker: have the certificates of this configuration loaded when they change. */
+static void watch_certificates(struct server *server, const struct config *config)
+{
+	if (server->worker->index != 0) {
+		return;
+	}
+	if (!server->certwatch) {
+		server->certwatch =
+			certwatch_new(server->worker->loop, service_helpers(server->service));
+	}
+	if (!server->certwatch || certwatch_set(server->certwatch, config) < 0) {
+		log_event(LOG_LEVEL_WARNING, "certificates-not-watched", KV_ERRNO("error", ENOMEM));
+	}
 }
 
 static void set_config(struct server *server, const struct config *config)
@@ -286,6 +304,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		worker_end(worker);
 	} else {
 		watch_network(server);
+		watch_certificates(server, config);
 	}
 	return r;
 }
@@ -300,6 +319,7 @@ static void worker_reload(struct worker *worker, const void *config)
 		cache_flush(server->context.cache);
 	}
 	set_config(server, config);
+	watch_certificates(server, config);
 	if (r == 0) {
 		r = update_ports(server);
 	} else {
