@@ -14,6 +14,7 @@
 
 #include "common/addr.h"
 #include "common/loop.h"
+#include "common/socks_client.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -57,6 +58,9 @@ struct transport_config {
 	/* What the transport has to know of the server besides its address: see each kind.
 	 * Borrowed; outlives the transport. */
 	void *peer;
+	/* Through which proxy it goes, instead of to `server`; NULL: none. Streams only; DNSCrypt
+	 * cannot. Borrowed; outlives the transport. */
+	const struct socks_route *route;
 };
 
 struct transport_ops {

@@ -400,7 +400,7 @@ static int https_connect(struct https *https)
 	if (conn->h2) {
 		tls = tls_peer_connect(https->peer->tls);
 		r = tls ? stream_connect(&conn->stream, https->config.loop, &https->config.server,
-					 tls_layer(tls), &stream_upcalls)
+					 https->config.route, tls_layer(tls), &stream_upcalls)
 			: -ENOMEM;
 	}
 	if (r < 0) {
@@ -465,6 +465,9 @@ static uint32_t silence_ms(const struct https *https)
 {
 	uint32_t ms = https->config.timeout_ms / 4 * 3;
 
+	if (https->config.route && https->current && !https->current->stream.open) {
+		return https->config.timeout_ms; /* proxies take their time to get there */
+	}
 	return ms < SILENCE_MAX_MS ? ms : SILENCE_MAX_MS;
 }
 

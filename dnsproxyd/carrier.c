@@ -45,8 +45,10 @@ struct carrier {
 	char authority[ENDPOINT_NAME_MAX + ADDR_TEXT_MAX];
 	struct log_limit https_log;
 	struct dnscrypt_server dnscrypt; /* of one with DNSCrypt */
-	struct ares_io *io;              /* NULL: no address is known */
-	struct addr addr;                /* that it goes to */
+	bool has_route;
+	struct socks_route route; /* through the group's proxy */
+	struct ares_io *io;       /* NULL: no address is known */
+	struct addr addr;         /* that it goes to */
 
 	/* Of a server given by name; else NULL. */
 	struct bootstrap *bootstrap;
@@ -71,6 +73,8 @@ static struct ares_io *new_io(struct carrier *c, const struct addr *addr)
 		.max_open = c->config.max_open,
 		.on_dropped = c->config.on_dropped,
 		.on_dropped_arg = c->config.on_dropped_arg,
+		.route = c->has_route ? &c->route : NULL,
+		.stream_only = c->has_route,
 	};
 
 	switch (c->config.endpoint.protocol) {
@@ -320,6 +324,17 @@ static int init_protocol(struct carrier *c)
 			       &config->group->security, is_https ? "h2" : "dot", is_https);
 }
 
+static void set_route(struct carrier *c)
+{
+	const struct endpoint *endpoint = &c->config.endpoint;
+
+	c->has_route = true;
+	c->route = (struct socks_route){ .proxy = c->config.group->proxy,
+					 .addr = endpoint->addr,
+					 .port = endpoint->port };
+	snprintf(c->route.name, sizeof c->route.name, "%s", endpoint->name);
+}
+
 /* 0 or -errno. */
 static int carrier_init(struct carrier *c)
 {
@@ -327,7 +342,10 @@ static int carrier_init(struct carrier *c)
 	const struct group_config *group = config->group;
 	int r = init_protocol(c);
 
-	if (r == 0 && endpoint_needs_address(&config->endpoint)) {
+	if (group && group->has_proxy) {
+		set_route(c);
+	}
+	if (r == 0 && !c->has_route && endpoint_needs_address(&config->endpoint)) {
 		const struct bootstrap_config bootstrap_config = {
 			.loop = config->loop,
 			.metrics = config->metrics,

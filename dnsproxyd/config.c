@@ -165,6 +165,9 @@ static int add_group(struct config *config, struct group_config *group,
 			return -1;
 		}
 	}
+	if (config_load_proxy(group, section, reterr) < 0) {
+		return -1;
+	}
 	return config_load_security(group, section, reterr);
 }
 

@@ -66,6 +66,10 @@ enum listen_protocol {
 	P(TEXTS, bootstrap, "bootstrap", NULL, 0, 0, RELOAD,                                      \
 	  "Servers that are asked for the addresses of servers given by name, and nothing "       \
 	  "else; written as server is, with addresses.")                                          \
+	P(TEXT, proxy, "proxy", NULL, 0, 0, RELOAD,                                               \
+	  "SOCKS5 proxy that these servers are asked through, and never directly: "               \
+	  "socks5://[USER:PASSWORD@]IP[:PORT]. Everything goes by stream then, and names of "     \
+	  "servers are for the proxy to look up.")                                                \
 	P(PATH, ca, "ca", NULL, 0, 0, RELOAD,                                                     \
 	  "PEM file of the authorities that may sign certificates of tls:// servers; none: "      \
 	  "those that the system trusts.")                                                        \
@@ -175,6 +179,8 @@ struct group_config {
 	struct endpoint bootstrap[CONFIG_BOOTSTRAP_MAX];
 	size_t bootstrap_count;
 	struct security_config security;
+	bool has_proxy;
+	struct socks_proxy proxy;
 };
 
 struct config {

@@ -78,7 +78,8 @@ static int check_names(const struct group_config *group, const struct section *s
 		       struct ini_error *reterr)
 {
 	for (size_t i = 0; i < group->server_count; i++) {
-		if (endpoint_needs_address(&group->servers[i]) && group->bootstrap_count == 0) {
+		if (endpoint_needs_address(&group->servers[i]) && group->bootstrap_count == 0 &&
+		    !group->has_proxy) {
 			params_fail(reterr, section, offsetof(struct upstream_params, servers),
 				    "bootstrap = ADDRESS, or an address before #NAME",
 				    "nobody knows the address of server %s",
@@ -87,6 +88,54 @@ static int check_names(const struct group_config *group, const struct section *s
 		}
 	}
 	return 0;
+}
+
+/* Nothing of the group is to leave but through its proxy. */
+static int check_proxy(const struct group_config *group, const struct section *section,
+		       struct ini_error *reterr)
+{
+	const size_t field = offsetof(struct upstream_params, proxy);
+
+	if (group->server_count == 0) {
+		params_fail(reterr, section, field, "server = ADDRESS",
+			    "[upstream %s] has a proxy, but no server", section->name);
+		return -1;
+	}
+	if (((const struct upstream_params *)section->values)->bootstrap.count > 0) {
+		params_fail(reterr, section, field, "no bootstrap",
+			    "the proxy looks up names, bootstrap servers would be asked directly");
+		return -1;
+	}
+	for (size_t i = 0; i < group->server_count; i++) {
+		if (group->servers[i].protocol == ENDPOINT_DNSCRYPT) {
+			params_fail(reterr, section, field, "servers by TCP, TLS or HTTPS",
+				    "DNSCrypt servers cannot be asked through a proxy");
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int config_load_proxy(struct group_config *group, const struct section *section,
+		      struct ini_error *reterr)
+{
+	const struct upstream_params *p = section->values;
+
+	if (!p->proxy) {
+		return 0;
+	}
+	if (socks_proxy_parse(p->proxy, &group->proxy) < 0) {
+		params_fail(reterr, section, offsetof(struct upstream_params, proxy),
+			    "socks5://[USER:PASSWORD@]IP[:PORT]", "that is no proxy");
+		return -1;
+	}
+	group->has_proxy = true;
+	for (size_t i = 0; i < group->server_count; i++) {
+		if (group->servers[i].protocol == ENDPOINT_UDP) {
+			group->servers[i].protocol = ENDPOINT_TCP;
+		}
+	}
+	return check_proxy(group, section, reterr);
 }
 
 static int load_trust(struct security_config *security, const struct section *section,

@@ -19,6 +19,8 @@ struct group {
 	struct loop *loop;
 	struct metrics *metrics;
 	const char *name; /* of the configuration; for logs */
+	bool has_proxy;
+	struct socks_proxy proxy;
 	struct upstream *upstreams[CONFIG_SERVERS_MAX];
 	struct pool pool; /* the same, for decisions; group_pool() brings it up to date */
 };
