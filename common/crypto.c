@@ -51,6 +51,17 @@ void crypto_random(void *buf, size_t len)
 	randombytes_buf(buf, len);
 }
 
+void crypto_pool_take(struct crypto_pool *pool, void *buf, size_t len)
+{
+	if (pool->left < len) {
+		randombytes_buf(pool->bytes, sizeof pool->bytes);
+		pool->left = sizeof pool->bytes;
+	}
+	pool->left -= len;
+	memcpy(buf, pool->bytes + pool->left, len);
+	memset(pool->bytes + pool->left, 0, len);
+}
+
 uint32_t crypto_random_below(uint32_t bound)
 {
 	return randombytes_uniform(bound);

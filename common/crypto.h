@@ -15,6 +15,17 @@ int crypto_init(void);
 
 void crypto_random(void *buf, size_t len);
 
+/* Random numbers fetched many at a time, for who needs a few often: one system call for all. Each
+ * octet is given out once and then forgotten. All zero: empty. One thread. */
+#define CRYPTO_POOL_BYTES 1024
+struct crypto_pool {
+	uint8_t bytes[CRYPTO_POOL_BYTES]; /* the first `left` are unused */
+	size_t left;
+};
+
+/* crypto_random() from a pool; at most CRYPTO_POOL_BYTES at once. */
+void crypto_pool_take(struct crypto_pool *pool, void *buf, size_t len);
+
 /* Uniform in [0, bound). */
 uint32_t crypto_random_below(uint32_t bound);
 

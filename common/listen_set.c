@@ -68,7 +68,6 @@ static int share(struct listen_inherited *inherited, int *ret_fd)
 	if (fd < 0) {
 		return -errno;
 	}
-	inherited->used = true;
 	*ret_fd = fd;
 	return 0;
 }

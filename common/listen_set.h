@@ -35,7 +35,6 @@ struct listen_inherited {
 	struct listen_want want;
 	int fd; /* owned; kept open for good, because an unprivileged daemon could not bind it again
 		 */
-	bool used; /* some configuration wanted it */
 };
 
 #define LISTEN_INHERITED_MAX 32

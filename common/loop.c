@@ -33,7 +33,8 @@ struct loop {
 	uint32_t heap_len;
 	uint32_t heap_cap;
 
-	struct task tasks; /* ring head */
+	struct task tasks; /* ring heads */
+	struct task heavy_tasks;
 	struct deferred *deferred;
 
 	pthread_mutex_t posts_lock; /* guards the two below */
@@ -217,16 +218,37 @@ static void run_timers(struct loop *loop)
 
 /* --- tasks, freeing, posts ------------------------------------------------------------------- */
 
-void loop_run_task(struct loop *loop, struct task *task, task_fn fn)
+static void ring_clear(struct task *ring)
+{
+	ring->next = ring;
+	ring->prev = ring;
+}
+
+static bool ring_empty(const struct task *ring)
+{
+	return ring->next == ring;
+}
+
+static void ring_append(struct task *ring, struct task *task, task_fn fn)
 {
 	if (task->next) {
 		return;
 	}
 	task->fn = fn;
-	task->prev = loop->tasks.prev;
-	task->next = &loop->tasks;
-	loop->tasks.prev->next = task;
-	loop->tasks.prev = task;
+	task->prev = ring->prev;
+	task->next = ring;
+	ring->prev->next = task;
+	ring->prev = task;
+}
+
+void loop_run_task(struct loop *loop, struct task *task, task_fn fn)
+{
+	ring_append(&loop->tasks, task, fn);
+}
+
+void loop_run_heavy_task(struct loop *loop, struct task *task, task_fn fn)
+{
+	ring_append(&loop->heavy_tasks, task, fn);
 }
 
 void task_cancel(struct task *task)
@@ -240,21 +262,24 @@ void task_cancel(struct task *task)
 	task->prev = NULL;
 }
 
-/* Run the tasks queued up to now; a marker separates them from those they queue themselves. */
-static void run_tasks(struct loop *loop)
+/* Run the tasks queued up to now; a marker separates them from those they queue themselves.
+ * limit_ms: leave the rest when so much time has passed; 0: never. */
+static void run_tasks(struct task *ring, uint64_t limit_ms)
 {
 	struct task marker = { 0 };
+	uint64_t until_ms;
 
-	if (loop->tasks.next == &loop->tasks) {
+	if (ring_empty(ring)) {
 		return;
 	}
-	loop_run_task(loop, &marker, NULL);
-	while (loop->tasks.next != &marker) {
-		struct task *task = loop->tasks.next;
+	until_ms = limit_ms > 0 ? clock_mono_ms() + limit_ms : 0;
+	ring_append(ring, &marker, NULL);
+	do {
+		struct task *task = ring->next;
 
 		task_cancel(task);
 		task->fn(task);
-	}
+	} while (ring->next != &marker && (limit_ms == 0 || clock_mono_ms() < until_ms));
 	task_cancel(&marker);
 }
 
@@ -332,8 +357,8 @@ struct loop *loop_new(void)
 	}
 	pthread_mutex_init(&loop->posts_lock, NULL);
 	loop->posts_tail = &loop->posts;
-	loop->tasks.next = &loop->tasks;
-	loop->tasks.prev = &loop->tasks;
+	ring_clear(&loop->tasks);
+	ring_clear(&loop->heavy_tasks);
 	loop->wake_fd = -1;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd < 0) {
@@ -378,7 +403,7 @@ static int wait_ms(const struct loop *loop, int timeout_ms)
 {
 	uint64_t until_timer;
 
-	if (loop->tasks.next != &loop->tasks) {
+	if (!ring_empty(&loop->tasks) || !ring_empty(&loop->heavy_tasks)) {
 		return 0;
 	}
 	if (loop->heap_len == 0) {
@@ -409,7 +434,8 @@ int loop_turn(struct loop *loop, int timeout_ms)
 	dispatch(loop, events, count);
 	run_timers(loop);
 	run_posts(loop);
-	run_tasks(loop);
+	run_tasks(&loop->tasks, 0);
+	run_tasks(&loop->heavy_tasks, LOOP_HEAVY_MS);
 	run_deferred(loop);
 	return 0;
 }

@@ -11,7 +11,7 @@
  * for an event that is already fetched.
  *
  * A turn: wait; dispatch descriptor events; run due timers; run posts; run the tasks queued so far;
- * free.
+ * run some of the heavy ones; free.
  */
 #ifndef COMMON_LOOP_H
 #define COMMON_LOOP_H
@@ -110,6 +110,18 @@ struct task {
 
 /* Queue once; harmless when queued already. */
 void loop_run_task(struct loop *loop, struct task *task, task_fn fn);
+
+/* The same for work in pieces so large that the next events should not wait for everybody's: heavy
+ * tasks run first come, first served, for LOOP_HEAVY_MS of a turn, and the others wait for the
+ * turns after it. So each gets its share, in order, and an event waits for little more than that.
+ */
+void loop_run_heavy_task(struct loop *loop, struct task *task, task_fn fn);
+
+enum {
+	LOOP_HEAVY_MS = 2,
+};
+
+/* Either kind; harmless when it is not queued. */
 void task_cancel(struct task *task);
 
 /* --- freeing --------------------------------------------------------------------------------- */

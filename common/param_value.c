@@ -89,6 +89,10 @@ static const char *number_format(enum param_type type, uint64_t value,
 	if (value == 0 && type != PARAM_PERCENT) {
 		return "0";
 	}
+	if (type == PARAM_MARK) {
+		snprintf(buf, PARAM_ITEM_TEXT_MAX, "0x%" PRIx64, value);
+		return buf;
+	}
 	while (i < count - 1 && value % units[i].factor != 0) {
 		i++;
 	}
@@ -96,20 +100,48 @@ static const char *number_format(enum param_type type, uint64_t value,
 	return buf;
 }
 
-/* Decimal digits and a unit of the type. 0, -EINVAL, or -ERANGE when it does not fit 64 bits. */
+/* The value of a digit, or `base` when it is none. */
+static unsigned digit_value(char c, unsigned base)
+{
+	unsigned value = base;
+
+	if (c >= '0' && c <= '9') {
+		value = (unsigned)(c - '0');
+	} else if (c >= 'a' && c <= 'f') {
+		value = (unsigned)(c - 'a') + 10;
+	} else if (c >= 'A' && c <= 'F') {
+		value = (unsigned)(c - 'A') + 10;
+	}
+	return value < base ? value : base;
+}
+
+/* Digits. Returns what follows them, NULL when there are none; *fits: into 64 bits. */
+static const char *digits_parse(const char *text, unsigned base, uint64_t *ret_value, bool *fits)
+{
+	const char *s;
+
+	*ret_value = 0;
+	*fits = true;
+	for (s = text; digit_value(*s, base) < base; s++) {
+		*fits = *fits && !__builtin_mul_overflow(*ret_value, base, ret_value) &&
+			!__builtin_add_overflow(*ret_value, digit_value(*s, base), ret_value);
+	}
+	return s > text ? s : NULL;
+}
+
+/* Decimal digits and a unit of the type; a mark may be hexadecimal. 0, -EINVAL, or -ERANGE when it
+ * does not fit 64 bits. */
 static int number_parse(enum param_type type, const char *text, uint64_t *ret_value)
 {
 	size_t count;
 	const struct unit *units = units_of(type, &count);
-	bool fits = true;
-	uint64_t value = 0;
-	const char *s;
+	bool hex = type == PARAM_MARK && text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+	bool fits;
+	uint64_t value;
+	const char *s = digits_parse(hex ? text + 2 : text, hex ? 16 : 10, &value, &fits);
 
-	for (s = text; *s >= '0' && *s <= '9'; s++) {
-		fits = fits && !__builtin_mul_overflow(value, 10u, &value) &&
-		       !__builtin_add_overflow(value, (uint64_t)(*s - '0'), &value);
-	}
-	if (s == text) {
+	/* ip(8) takes a mark that begins with 0 for octal. */
+	if (!s || (type == PARAM_MARK && !hex && text[0] == '0' && text[1] != '\0')) {
 		return -EINVAL;
 	}
 	if (*s == '\0' && fits && value == 0 && type == PARAM_DURATION) {
@@ -129,8 +161,11 @@ static int parse_number(const struct param_row *row, const char *text, uint64_t 
 			struct param_problem *reterr)
 {
 	static const char *const kinds[] = {
-		[PARAM_COUNT] = "a number",       [PARAM_WORKERS] = "auto or a number",
-		[PARAM_PERCENT] = "a percentage", [PARAM_DURATION] = "a duration with its unit,",
+		[PARAM_COUNT] = "a number",
+		[PARAM_WORKERS] = "auto or a number",
+		[PARAM_MARK] = "a number",
+		[PARAM_PERCENT] = "a percentage",
+		[PARAM_DURATION] = "a duration with its unit,",
 		[PARAM_SIZE] = "a size",
 	};
 	char min[PARAM_ITEM_TEXT_MAX];
@@ -387,6 +422,7 @@ int param_value_parse(const struct param_row *row, const char *text, void *field
 	case PARAM_BOOL:
 		return parse_bool(row, text, field, reterr);
 	case PARAM_COUNT:
+	case PARAM_MARK:
 	case PARAM_WORKERS:
 	case PARAM_PERCENT:
 	case PARAM_DURATION:
@@ -500,6 +536,7 @@ bool param_value_is_none(const struct param_row *row, const void *field)
 	case PARAM_CHOICE:
 		return *(const int *)field == 0;
 	case PARAM_COUNT:
+	case PARAM_MARK:
 	case PARAM_WORKERS:
 	case PARAM_PERCENT:
 	case PARAM_DURATION:

@@ -61,6 +61,7 @@ struct text_list {
 enum param_type {
 	PARAM_BOOL,     /* on/off, yes/no, true/false */
 	PARAM_COUNT,    /* decimal number */
+	PARAM_MARK,     /* number, decimal or as "0x1f" */
 	PARAM_WORKERS,  /* number or "auto" (0) */
 	PARAM_PERCENT,  /* "10%"; stored as the number */
 	PARAM_DURATION, /* "250ms 10s 5m 1h 7d"; a bare 0 is allowed where min is 0; stored in ms */
@@ -82,6 +83,7 @@ enum param_when {
 
 #define PARAM_CTYPE_BOOL     bool
 #define PARAM_CTYPE_COUNT    uint64_t
+#define PARAM_CTYPE_MARK     uint64_t
 #define PARAM_CTYPE_WORKERS  uint64_t
 #define PARAM_CTYPE_PERCENT  uint64_t
 #define PARAM_CTYPE_DURATION uint64_t

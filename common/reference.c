@@ -42,6 +42,7 @@ static const char *describe_type(const struct param_row *row, char *buf, size_t 
 	static const char *const words[] = {
 		[PARAM_BOOL] = "yes, no, on or off",
 		[PARAM_COUNT] = "number",
+		[PARAM_MARK] = "number, decimal or hexadecimal,",
 		[PARAM_WORKERS] = "auto, number",
 		[PARAM_PERCENT] = "percentage",
 		[PARAM_DURATION] = "duration",
@@ -65,6 +66,7 @@ static const char *describe_type(const struct param_row *row, char *buf, size_t 
 		}
 		break;
 	case PARAM_COUNT:
+	case PARAM_MARK:
 	case PARAM_WORKERS:
 	case PARAM_PERCENT:
 	case PARAM_DURATION:

@@ -7,6 +7,7 @@
 #include "common/options.h"
 #include "common/privileges.h"
 #include "common/systemd.h"
+#include "common/unserved.h"
 #include "common/watchdog.h"
 
 #include "build_config.h"
@@ -50,6 +51,7 @@ struct service {
 	struct options options;
 	struct loaded loaded;
 	struct listen_set sockets;
+	struct unserved *unserved;
 	void *state;
 	struct helpers *helpers;
 	struct worker **workers;
@@ -151,18 +153,6 @@ static void log_sockets(const struct listen_set *set)
 	}
 }
 
-/* Sockets that were passed to us for nothing: unit and configuration disagree. */
-static void log_unwanted(const struct listen_set *set)
-{
-	for (size_t i = 0; i < set->inherited_count; i++) {
-		if (!set->inherited[i].used) {
-			log_event(LOG_LEVEL_WARNING, "passed-socket-unused",
-				  KV_ADDR("address", &set->inherited[i].want.addr),
-				  KV_TEXT("why", "no [listen] section has this address"));
-		}
-	}
-}
-
 struct listen_set *service_sockets(struct service *s)
 {
 	return &s->sockets;
@@ -219,6 +209,7 @@ static void reload(struct service *s)
 		worker_call(s->workers[i], reload_worker, s);
 	}
 	listen_set_sweep(&s->sockets);
+	unserved_update(s->unserved);
 	unload(s->ops, &old);
 	log_event(LOG_LEVEL_NOTICE, "reloaded", KV_TEXT("name", s->ops->name));
 }
@@ -227,7 +218,7 @@ static void reload(struct service *s)
 
 static void log_counters(const struct service *s)
 {
-	struct log_field fields[METRICS_MAX];
+	struct log_field fields[METRICS_MAX + 1];
 
 	for (size_t i = 0; i < s->ops->metric_count; i++) {
 		int64_t sum = 0;
@@ -237,7 +228,9 @@ static void log_counters(const struct service *s)
 		}
 		fields[i] = (struct log_field)KV_INT(s->ops->metrics[i].name, sum);
 	}
-	log_write(LOG_LEVEL_NOTICE, "counters", fields, s->ops->metric_count);
+	fields[s->ops->metric_count] =
+		(struct log_field)KV_UINT("passed_refused", unserved_count(s->unserved));
+	log_write(LOG_LEVEL_NOTICE, "counters", fields, s->ops->metric_count + 1);
 }
 
 static void report_worker(struct worker *worker, void *arg)
@@ -506,6 +499,7 @@ static void stop_all(struct service *s)
 	if (s->state) {
 		s->ops->state_free(s->state);
 	}
+	unserved_free(s->unserved);
 	listen_set_done(&s->sockets);
 	watchdog_free(s->watchdog);
 	for (unsigned i = 0; i < s->worker_count; i++) {
@@ -544,7 +538,11 @@ static int start_all(struct service *s)
 		return EXIT_RUNTIME;
 	}
 	log_sockets(&s->sockets);
-	log_unwanted(&s->sockets);
+	s->unserved = unserved_new(s->loop, &s->sockets);
+	if (!s->unserved) {
+		return fail_start("cannot-start", errno);
+	}
+	unserved_update(s->unserved);
 	r = drop_privileges(s, &settings);
 	if (r != EXIT_OK) {
 		return r;

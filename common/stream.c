@@ -93,7 +93,7 @@ ssize_t stream_read(struct stream *s, void *buf, size_t cap)
 	ssize_t n;
 
 	if (!s->open) {
-		return -ENOTCONN;
+		return -EAGAIN;
 	}
 	if (s->layer) {
 		n = s->layer->ops->read(s->layer, buf, cap);

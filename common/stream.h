@@ -95,7 +95,8 @@ int stream_connect(struct stream *stream, struct loop *loop, const struct addr *
 int stream_accept(struct stream *stream, struct loop *loop, int fd, struct stream_layer *layer,
 		  const struct stream_user *user);
 
-/* Bytes read; 0: the peer sends no more; -EAGAIN; -errno: the connection is dead. */
+/* Bytes read; 0: the peer sends no more; -EAGAIN, also before the stream is open; -errno: the
+ * connection is dead. */
 ssize_t stream_read(struct stream *stream, void *buf, size_t cap);
 
 /* Append to what waits to be sent; how much that may become is for the caller to bound. 0 or

@@ -82,9 +82,10 @@ struct transport_ops {
 
 /* UDP, RFC 5452: each message waits on a socket of its own, with a random port, connected to the
  * server; answers with another source, id or question (letter case included) are dropped without
- * ending the wait. An ICMP error fails that message alone. No socket serves two messages: it
- * would be cheaper (8 us a message instead of 20), but whoever finds out a port, or sees it
- * repeated, has one guess less to make for the next. */
+ * ending the wait. An ICMP error fails that message alone. No port serves two messages: it would be
+ * cheaper, but whoever finds out a port, or sees it repeated, has one guess less to make for the
+ * next. The kernel chooses ports at random, in net.ipv4.ip_local_port_range; a socket is used again
+ * with another port, which costs less than another socket. */
 extern const struct transport_ops transport_udp;
 
 /* TCP, RFC 7766: one connection, pipelined, answers in any order, silent peers given up, idle

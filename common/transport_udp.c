@@ -3,7 +3,6 @@
 
 #include "common/asked.h"
 #include "common/container.h"
-#include "common/crypto.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,22 +12,19 @@
 
 enum {
 	MESSAGE_MAX = 65535,
-	PORT_MIN = 10000, /* ports below are left to services of this machine */
-	PORT_TRIES = 8,   /* ports in use before the kernel chooses one */
-	PORTS_DRAWN =
-		128, /* random numbers fetched at a time: one system call for so many queries */
 	RECV_PER_EVENT =
 		16,      /* datagrams a flooded socket may take before the others get their turn */
 	SPARE_MAX = 256, /* structures kept without a socket, in quiet times */
+	IDLE_MAX = 512,  /* sockets kept for the next messages, in busy ones */
+	DRAIN_MAX = 8,   /* datagrams thrown away for an idle socket; then it is closed */
 };
 
 /* One message on its way: its socket with a random port, and what was asked. A spare one has no
- * socket.
- */
+ * socket, an idle one a socket without port. */
 struct flight {
 	struct watch watch;
 	struct udp *udp;
-	struct flight *next; /* sent later; or the next spare one */
+	struct flight *next; /* sent later; or the next spare or idle one */
 	struct flight *prev; /* sent before */
 	uint64_t due_ms;     /* when the wait is over */
 	int fd;
@@ -50,9 +46,8 @@ struct udp {
 	uint32_t open_count;
 	struct flight *spare;
 	uint32_t spare_count;
-
-	uint16_t ports[PORTS_DRAWN]; /* random numbers; the first port_count are unused */
-	uint32_t port_count;
+	struct flight *idle;
+	uint32_t idle_count;
 
 	uint8_t inbox[MESSAGE_MAX];
 };
@@ -64,59 +59,20 @@ static struct udp *udp_of(struct transport *transport)
 
 /* --- sockets --------------------------------------------------------------------------------- */
 
-/* Uniform over [PORT_MIN, 65535]: whatever lies below is drawn again. */
-static uint16_t udp_draw_port(struct udp *udp)
-{
-	uint16_t port;
-
-	do {
-		if (udp->port_count == 0) {
-			crypto_random(udp->ports, sizeof udp->ports);
-			udp->port_count = PORTS_DRAWN;
-		}
-		port = udp->ports[--udp->port_count];
-	} while (port < PORT_MIN);
-	return port;
-}
-
-/* Bind to a random port. When all that were drawn are taken the kernel picks one at connect(). */
-static int udp_bind(struct udp *udp, int fd)
-{
-	struct addr local = { .sa.sa_family = udp->config.server.sa.sa_family };
-
-	for (unsigned i = 0; i < PORT_TRIES; i++) {
-		addr_set_port(&local, udp_draw_port(udp));
-		if (bind(fd, &local.sa, addr_len(&local)) == 0) {
-			return 0;
-		}
-		if (errno != EADDRINUSE && errno != EACCES) {
-			return -errno;
-		}
-	}
-	return 0;
-}
-
 static void flight_on_ready(struct watch *watch, uint32_t events);
 
-/* Give a spare flight a socket. 0 or -errno. */
+/* Give a spare flight a socket, without a port yet. 0 or -errno. */
 static int flight_open(struct flight *flight)
 {
 	struct udp *udp = flight->udp;
-	const struct addr *server = &udp->config.server;
+	int family = udp->config.server.sa.sa_family;
 	int r;
 
-	flight->fd = socket(server->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	flight->fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (flight->fd < 0) {
 		return -errno;
 	}
-	r = udp_bind(udp, flight->fd);
-	if (r == 0 && connect(flight->fd, &server->sa, addr_len(server)) < 0) {
-		r = -errno;
-	}
-	if (r == 0) {
-		r = watch_start(&flight->watch, udp->config.loop, flight->fd, LOOP_READ,
-				flight_on_ready);
-	}
+	r = watch_start(&flight->watch, udp->config.loop, flight->fd, LOOP_READ, flight_on_ready);
 	if (r < 0) {
 		close(flight->fd);
 	}
@@ -142,6 +98,50 @@ static void flight_close(struct flight *flight)
 	flight_spare(flight);
 }
 
+/* Give up the port: from here on nothing can be put into the socket, and what is in it is thrown
+ * away, as it was sent to that port. False when that does not work out. */
+static bool flight_unbind(const struct flight *flight)
+{
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	uint8_t byte;
+
+	if (connect(flight->fd, &none, sizeof none) < 0) {
+		return false;
+	}
+	for (unsigned i = 0; i < DRAIN_MAX; i++) {
+		if (recv(flight->fd, &byte, sizeof byte, 0) < 0 && errno == EAGAIN) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The flight is over. A socket of its own for the next message would be closed now and opened anew
+ * then; giving it another port costs a third of that. */
+static void flight_ground(struct flight *flight)
+{
+	struct udp *udp = flight->udp;
+
+	if (udp->idle_count == IDLE_MAX || !flight_unbind(flight)) {
+		flight_close(flight);
+		return;
+	}
+	flight->next = udp->idle;
+	udp->idle = flight;
+	udp->idle_count++;
+}
+
+static void udp_close_idle(struct udp *udp)
+{
+	while (udp->idle) {
+		struct flight *flight = udp->idle;
+
+		udp->idle = flight->next;
+		udp->idle_count--;
+		flight_close(flight);
+	}
+}
+
 static struct flight *udp_take_spare(struct udp *udp)
 {
 	struct flight *flight = udp->spare;
@@ -158,19 +158,37 @@ static struct flight *udp_take_spare(struct udp *udp)
 	return flight;
 }
 
+/* A flight with a socket without port, or NULL with *ret_error, a negative errno. */
+static struct flight *udp_take_flight(struct udp *udp, int *ret_error)
+{
+	struct flight *flight = udp->idle;
+
+	if (flight) {
+		udp->idle = flight->next;
+		udp->idle_count--;
+		return flight;
+	}
+	flight = udp_take_spare(udp);
+	*ret_error = flight ? flight_open(flight) : -ENOMEM;
+	if (flight && *ret_error < 0) {
+		flight_spare(flight);
+		flight = NULL;
+	}
+	return flight;
+}
+
 /* --- flights --------------------------------------------------------------------------------- */
 
-/* Give a spare flight a socket and send from it. 0 or -errno; then it is still spare. */
-static int flight_send(struct flight *flight, const uint8_t *msg, size_t len)
+/* Send from a random port, which the kernel chooses as it connects. 0 or -errno. */
+static int flight_send(const struct flight *flight, const uint8_t *msg, size_t len)
 {
-	int r = flight_open(flight);
+	const struct addr *server = &flight->udp->config.server;
 
-	if (r == 0 && send(flight->fd, msg, len, MSG_NOSIGNAL) < 0) {
-		r = -errno;
-		flight->watch.loop = NULL;
-		close(flight->fd);
+	if (connect(flight->fd, &server->sa, addr_len(server)) < 0 ||
+	    send(flight->fd, msg, len, MSG_NOSIGNAL) < 0) {
+		return -errno;
 	}
-	return r;
+	return 0;
 }
 
 static void flight_take_off(struct flight *flight)
@@ -215,7 +233,7 @@ static bool flight_take_answer(struct flight *flight, size_t len)
 		msg = restored;
 	}
 	flight_land(flight);
-	flight_close(flight);
+	flight_ground(flight);
 	udp->user_ops->on_message(udp->user, msg, len);
 	return true;
 }
@@ -227,7 +245,7 @@ static void flight_fail(struct flight *flight, int error)
 		flight->asked; /* the flight may be in the air again during the upcall */
 
 	flight_land(flight);
-	flight_close(flight);
+	flight_ground(flight);
 	udp->user_ops->on_failed(udp->user, asked.bytes, asked.len, error);
 }
 
@@ -275,12 +293,13 @@ static void udp_on_timer(struct timer *timer)
 		struct flight *flight = udp->oldest;
 
 		flight_land(flight);
-		flight_close(flight);
+		flight_ground(flight);
 	}
 	/* Starting cannot fail: this timer has just left its place in the heap. */
 	if (udp->oldest) {
 		timer_start(timer, loop, udp->oldest->due_ms, udp_on_timer);
 	} else {
+		udp_close_idle(udp);
 		udp_free_spares(udp, SPARE_MAX);
 	}
 }
@@ -326,9 +345,9 @@ static int udp_send(struct transport *transport, const uint8_t *msg, size_t len)
 	if (udp->open_count >= udp->config.max_open) {
 		return -ENOBUFS;
 	}
-	flight = udp_take_spare(udp);
+	flight = udp_take_flight(udp, &r);
 	if (!flight) {
-		return -ENOMEM;
+		return r;
 	}
 	r = asked_set(&flight->asked, msg, len);
 	if (r == 0) {
@@ -338,7 +357,7 @@ static int udp_send(struct transport *transport, const uint8_t *msg, size_t len)
 		r = flight_send(flight, msg, len);
 	}
 	if (r < 0) {
-		flight_spare(flight);
+		flight_close(flight);
 		return r;
 	}
 	flight_take_off(flight);
@@ -364,6 +383,7 @@ static void udp_close(struct transport *transport)
 		flight_land(flight);
 		flight_close(flight);
 	}
+	udp_close_idle(udp);
 	timer_stop(&udp->timer);
 	loop_free_later(udp->config.loop, &udp->deferred, udp_free);
 }

@@ -87,6 +87,7 @@ struct cache {
 	_Atomic uint64_t past_ms[UINT8_MAX + 1];
 	cache_hash_fn hash;
 	struct crypto_key hash_key;
+	_Atomic unsigned flush_count;
 	size_t size_bytes;
 	size_t shard_count; /* a power of two */
 	struct shard *shards;
@@ -346,6 +347,11 @@ void cache_free(struct cache *cache)
 
 /* --- keys --- */
 
+struct crypto_key cache_hash_key(const struct cache *cache)
+{
+	return cache->hash_key;
+}
+
 void cache_key_init(struct cache_key *key, const struct cache *cache, const uint8_t *question,
 		    size_t question_len, bool dnssec_ok, bool checking_disabled, uint8_t group)
 {
@@ -460,13 +466,12 @@ static void free_entries(struct entry *entry)
 	}
 }
 
-/* Link the entry in, in the place of one with its key, and make room for it. Returns what had to
- * go, for free_entries(). */
-static struct entry *shard_insert(struct shard *shard, const struct cache_key *key,
-				  struct entry *entry, uint64_t now_ms)
+/* Link the entry in, in the place of garbage (the one with its key, or NULL), and make room for it.
+ * Returns what had to go, for free_entries(). */
+static struct entry *shard_insert(struct shard *shard, struct entry *entry, struct entry *garbage,
+				  uint64_t now_ms)
 {
 	size_t bytes = allocated_bytes(entry);
-	struct entry *garbage = shard_find(shard, key);
 
 	if (garbage) {
 		entry->flags |= garbage->flags & ENTRY_VISITED;
@@ -484,12 +489,18 @@ static struct entry *shard_insert(struct shard *shard, const struct cache_key *k
 	return garbage;
 }
 
-int cache_put(struct cache *cache, const struct cache_key *key, const struct cache_answer *answer,
-	      const struct cache_ttls *ttls, uint64_t now_ms)
+unsigned cache_flush_count(const struct cache *cache)
 {
-	struct shard *shard = cache_shard(cache, key);
+	return atomic_load(&cache->flush_count);
+}
+
+/* Build the entry for an answer and see that it may be kept. 0 with *ret_entry owned, or as
+ * cache_put(). */
+static int make_entry(const struct shard *shard, const struct cache_key *key,
+		      const struct cache_answer *answer, const struct cache_ttls *ttls,
+		      uint64_t now_ms, struct entry **ret_entry)
+{
 	struct dnsmsg_header header;
-	struct entry *garbage;
 	struct entry *entry;
 
 	assert(ttls->max_s <= CACHE_TTL_MAX_S && ttls->negative_max_s <= CACHE_TTL_MAX_S);
@@ -509,11 +520,52 @@ int cache_put(struct cache *cache, const struct cache_key *key, const struct cac
 		free(entry);
 		return -E2BIG;
 	}
+	*ret_entry = entry;
+	return 0;
+}
+
+int cache_put(struct cache *cache, const struct cache_key *key, const struct cache_answer *answer,
+	      const struct cache_ttls *ttls, uint64_t now_ms)
+{
+	struct shard *shard = cache_shard(cache, key);
+	struct entry *garbage;
+	struct entry *entry;
+	int r = make_entry(shard, key, answer, ttls, now_ms, &entry);
+
+	if (r == 0) {
+		pthread_mutex_lock(&shard->mutex);
+		garbage = shard_insert(shard, entry, shard_find(shard, key), now_ms);
+		pthread_mutex_unlock(&shard->mutex);
+		free_entries(garbage);
+	}
+	return r;
+}
+
+int cache_put_saved(struct cache *cache, const struct cache_key *key,
+		    const struct cache_answer *answer, const struct cache_ttls *ttls,
+		    uint64_t now_ms, unsigned flush_count)
+{
+	struct shard *shard = cache_shard(cache, key);
+	struct entry *garbage;
+	struct entry *entry;
+	int r = make_entry(shard, key, answer, ttls, now_ms, &entry);
+
+	if (r < 0) {
+		return r;
+	}
+	entry->older = NULL;
+	garbage = entry;
 	pthread_mutex_lock(&shard->mutex);
-	garbage = shard_insert(shard, key, entry, now_ms);
+	if (cache_flush_count(cache) != flush_count) {
+		r = -ESTALE;
+	} else if (shard_find(shard, key)) {
+		r = -EEXIST;
+	} else {
+		garbage = shard_insert(shard, entry, NULL, now_ms);
+	}
 	pthread_mutex_unlock(&shard->mutex);
 	free_entries(garbage);
-	return 0;
+	return r;
 }
 
 /* --- get --- */
@@ -692,6 +744,8 @@ void cache_expire_group(struct cache *cache, uint8_t group, uint64_t now_ms)
 
 void cache_flush(struct cache *cache)
 {
+	/* First, so that what is put into a shard that is empty already finds it changed. */
+	atomic_fetch_add(&cache->flush_count, 1);
 	for (size_t i = 0; i < cache->shard_count; i++) {
 		struct shard *shard = &cache->shards[i];
 		struct entry *garbage;

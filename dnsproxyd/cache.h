@@ -56,6 +56,9 @@ struct cache *cache_new(size_t size_bytes, cache_hash_fn hash, const struct cryp
 /* No other thread may use it any more. NULL is fine. */
 void cache_free(struct cache *cache);
 
+/* The key it was made with. */
+struct crypto_key cache_hash_key(const struct cache *cache);
+
 /* What an answer is kept under; a value, valid for the cache it was made for. */
 struct cache_key {
 	uint64_t hash;
@@ -92,6 +95,18 @@ struct cache_answer {
  */
 int cache_put(struct cache *cache, const struct cache_key *key, const struct cache_answer *answer,
 	      const struct cache_ttls *ttls, uint64_t now_ms);
+
+/* Times that cache_flush() was called. */
+unsigned cache_flush_count(const struct cache *cache);
+
+/*
+ * The same for an answer that was saved: what has come since is newer, and what is flushed is to
+ * stay away. Also -EEXIST: there is one with the key; -ESTALE: the cache has been flushed since
+ * cache_flush_count() gave flush_count.
+ */
+int cache_put_saved(struct cache *cache, const struct cache_key *key,
+		    const struct cache_answer *answer, const struct cache_ttls *ttls,
+		    uint64_t now_ms, unsigned flush_count);
 
 enum cache_outcome {
 	CACHE_MISS,

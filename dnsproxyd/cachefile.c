@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION      1
-#define RECORD_LEN   8 /* length of the message, flags, age */
+#define VERSION      2
+#define RECORD_LEN   8 /* length of the message, group, flags, age */
 
 #define RECORD_DO    1
 #define RECORD_CD    2
@@ -57,15 +57,17 @@ static uint64_t checksum(const void *bytes, size_t len, uint32_t place, uint64_t
 
 /* --- header ---------------------------------------------------------------------------------- */
 
-void cachefile_write_header(uint8_t buf[CACHEFILE_HEADER_LEN], uint64_t wall_ms)
+void cachefile_write_header(uint8_t buf[CACHEFILE_HEADER_LEN],
+			    const struct cachefile_header *header)
 {
 	struct wire_writer w = wire_writer(buf, CACHEFILE_HEADER_LEN);
 
 	wire_put(&w, magic, sizeof magic);
 	wire_put_u32(&w, VERSION);
 	wire_put_u32(&w, 0);
-	put_u64(&w, wall_ms);
-	put_u64(&w, checksum(buf, CACHEFILE_HEADER_LEN - 8, HEADER_PLACE, wall_ms));
+	put_u64(&w, header->wall_ms);
+	wire_put(&w, header->hash_key.bytes, sizeof header->hash_key.bytes);
+	put_u64(&w, checksum(buf, CACHEFILE_HEADER_LEN - 8, HEADER_PLACE, header->wall_ms));
 }
 
 bool cachefile_is_ours(const uint8_t buf[CACHEFILE_HEADER_LEN])
@@ -73,17 +75,23 @@ bool cachefile_is_ours(const uint8_t buf[CACHEFILE_HEADER_LEN])
 	return memcmp(buf, magic, sizeof magic) == 0;
 }
 
-bool cachefile_read_header(const uint8_t buf[CACHEFILE_HEADER_LEN], uint64_t *ret_wall_ms)
+bool cachefile_read_header(const uint8_t buf[CACHEFILE_HEADER_LEN],
+			   struct cachefile_header *ret_header)
 {
 	struct wire_reader r = wire_reader(buf, CACHEFILE_HEADER_LEN);
+	const uint8_t *key;
 	bool is_ours;
 
 	wire_take(&r, sizeof magic);
 	is_ours = cachefile_is_ours(buf) && wire_u32(&r) == VERSION;
 	wire_u32(&r);
-	*ret_wall_ms = get_u64(&r);
-	return is_ours &&
-	       get_u64(&r) == checksum(buf, CACHEFILE_HEADER_LEN - 8, HEADER_PLACE, *ret_wall_ms);
+	ret_header->wall_ms = get_u64(&r);
+	key = wire_take(&r, sizeof ret_header->hash_key.bytes);
+	if (key) {
+		memcpy(ret_header->hash_key.bytes, key, sizeof ret_header->hash_key.bytes);
+	}
+	return is_ours && get_u64(&r) == checksum(buf, CACHEFILE_HEADER_LEN - 8, HEADER_PLACE,
+						  ret_header->wall_ms);
 }
 
 /* --- saving ---------------------------------------------------------------------------------- */
@@ -124,22 +132,34 @@ static bool begin(struct cachefile_block *block)
 	return true;
 }
 
+void cachefile_add_group(struct cachefile_block *block, const char *name)
+{
+	size_t len = strnlen(name, UINT8_MAX);
+
+	if (!begin(block) || !reserve(block, 1 + len)) {
+		block->failed = true;
+		return;
+	}
+	block->bytes[block->len++] = (uint8_t)len;
+	memcpy(block->bytes + block->len, name, len);
+	block->len += len;
+	block->records++;
+}
+
 void cachefile_add(struct cachefile_block *block, const struct cache_item *item)
 {
 	uint64_t age_s = (item->age_ms + 999) / 1000;
 	struct wire_writer w;
 
-	if (item->group != 0) {
-		return;
-	}
 	if (!begin(block) || !reserve(block, RECORD_LEN + item->len)) {
 		block->failed = true;
 		return;
 	}
 	w = wire_writer(block->bytes + block->len, RECORD_LEN + item->len);
 	wire_put_u16(&w, (uint16_t)item->len);
-	wire_put_u16(&w, (uint16_t)((item->dnssec_ok ? RECORD_DO : 0) |
-				    (item->checking_disabled ? RECORD_CD : 0)));
+	wire_put_u8(&w, item->group);
+	wire_put_u8(&w, (uint8_t)((item->dnssec_ok ? RECORD_DO : 0) |
+				  (item->checking_disabled ? RECORD_CD : 0)));
 	wire_put_u32(&w, age_s > UINT32_MAX ? UINT32_MAX : (uint32_t)age_s);
 	wire_put(&w, item->msg, item->len);
 	block->len += wire_written(&w);
@@ -187,7 +207,7 @@ bool cachefile_read_length(const uint8_t buf[CACHEFILE_BLOCK_LEN], size_t *ret_l
 
 /* One message that was saved. False when it is none that a cache can hold. */
 static bool load_message(struct cachefile_load *load, const uint8_t *msg, size_t len,
-			 unsigned flags, uint64_t age_ms)
+			 unsigned group, unsigned flags, uint64_t age_ms)
 {
 	struct dnsreply_body body;
 	struct cache_answer answer;
@@ -207,7 +227,7 @@ static bool load_message(struct cachefile_load *load, const uint8_t *msg, size_t
 		return false;
 	}
 	cache_key_init(&key, load->cache, question, name_len + 4, flags & RECORD_DO,
-		       flags & RECORD_CD, 0);
+		       flags & RECORD_CD, (uint8_t)group);
 	answer = (struct cache_answer){
 		.msg = load->scratch,
 		.len = body.len,
@@ -218,28 +238,67 @@ static bool load_message(struct cachefile_load *load, const uint8_t *msg, size_t
 		.age_ms = age_ms,
 	};
 	/* What the configuration of today does not want kept is left out. */
-	load->loaded += cache_put(load->cache, &key, &answer, &load->ttls, load->now_ms) == 0;
+	load->loaded += cache_put_saved(load->cache, &key, &answer, &load->ttls, load->now_ms,
+					load->flush_count) == 0;
+	return true;
+}
+
+/* What stands before a block's records is right. The reader comes to stand at them. */
+static bool read_block_head(struct wire_reader *r, const uint8_t *block, size_t records_len,
+			    uint32_t place, uint64_t wall_ms)
+{
+	*r = wire_reader(block, CACHEFILE_BLOCK_LEN + records_len);
+	return wire_u32(r) == records_len && wire_u32(r) == place &&
+	       get_u64(r) == checksum(block + CACHEFILE_BLOCK_LEN, records_len, place, wall_ms);
+}
+
+bool cachefile_read_groups(const uint8_t *block, size_t records_len, uint64_t wall_ms,
+			   const char *const *names, size_t count,
+			   struct cachefile_groups *ret_groups)
+{
+	struct wire_reader r;
+
+	memset(ret_groups, 0, sizeof *ret_groups);
+	if (!read_block_head(&r, block, records_len, 0, wall_ms)) {
+		return false;
+	}
+	for (size_t i = 0; wire_left(&r) > 0; i++) {
+		size_t len = wire_u8(&r);
+		const uint8_t *name = wire_take(&r, len);
+
+		if (!name || i > UINT8_MAX) {
+			return false;
+		}
+		for (size_t k = 0; k < count && k <= UINT8_MAX; k++) {
+			if (strnlen(names[k], UINT8_MAX) == len &&
+			    memcmp(names[k], name, len) == 0) {
+				ret_groups->today[i] = (uint16_t)(k + 1);
+			}
+		}
+	}
 	return true;
 }
 
 bool cachefile_load_block(struct cachefile_load *load, const uint8_t *block, size_t records_len,
 			  uint32_t place)
 {
-	struct wire_reader r = wire_reader(block, CACHEFILE_BLOCK_LEN + records_len);
+	struct wire_reader r;
 
-	if (wire_u32(&r) != records_len || wire_u32(&r) != place ||
-	    get_u64(&r) !=
-		    checksum(block + CACHEFILE_BLOCK_LEN, records_len, place, load->wall_ms)) {
+	if (!read_block_head(&r, block, records_len, place, load->wall_ms)) {
 		return false;
 	}
 	while (wire_left(&r) > 0) {
 		uint16_t len = wire_u16(&r);
-		uint16_t flags = wire_u16(&r);
+		unsigned group = load->groups->today[wire_u8(&r)];
+		unsigned flags = wire_u8(&r);
 		uint64_t age_ms = (uint64_t)wire_u32(&r) * 1000;
 		const uint8_t *msg = wire_take(&r, len);
+		bool is_wanted;
 
 		age_ms += load->passed_ms;
-		if (!msg || (age_ms < AGE_MAX_MS && !load_message(load, msg, len, flags, age_ms))) {
+		is_wanted = age_ms < AGE_MAX_MS && group > 0;
+		if (!msg ||
+		    (is_wanted && !load_message(load, msg, len, group - 1, flags, age_ms))) {
 			return false;
 		}
 	}

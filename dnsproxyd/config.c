@@ -97,10 +97,11 @@ static int add_listens(struct config *config, const struct params *params, struc
 
 /* --- upstream servers ------------------------------------------------------------------------ */
 
-static void add_system_servers(const struct config *config, struct group_config *group)
+static void add_servers_of(const struct config *config, const char *path,
+			   struct group_config *group)
 {
 	struct addr servers[CONFIG_SERVERS_MAX];
-	size_t count = ares_io_system_servers("/etc/resolv.conf", servers, CONFIG_SERVERS_MAX);
+	size_t count = ares_io_system_servers(path, servers, CONFIG_SERVERS_MAX);
 
 	for (size_t i = 0; i < count; i++) {
 		/* The host itself may be set to ask us, who would ask ourselves for ever. */
@@ -111,6 +112,31 @@ static void add_system_servers(const struct config *config, struct group_config 
 						   .port = addr_port(&servers[i]) };
 		}
 	}
+}
+
+static void add_system_servers(const struct config *config, struct group_config *group)
+{
+	const struct text_list *paths = &config->server->resolv_conf;
+
+	for (size_t i = 0; i < paths->count && group->server_count == 0; i++) {
+		add_servers_of(config, paths->items[i], group);
+	}
+}
+
+static int check_resolv_conf(const struct config *config, const struct params *params,
+			     struct ini_error *reterr)
+{
+	const struct text_list *paths = &config->server->resolv_conf;
+
+	for (size_t i = 0; i < paths->count; i++) {
+		if (paths->items[i][0] != '/') {
+			params_fail(reterr, params_section_object(params, "server"),
+				    offsetof(struct server_params, resolv_conf), "an absolute path",
+				    "\"%s\" is none", paths->items[i]);
+			return -1;
+		}
+	}
+	return 0;
 }
 
 static int add_server(const struct config *config, struct group_config *group,
@@ -354,8 +380,10 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 	config->cache = params_section(params, "cache");
 	config->limits = params_section(params, "limits");
 	config->privacy = params_section(params, "privacy");
-	if (check_cache(config, params, reterr) < 0 || add_listens(config, params, reterr) < 0 ||
-	    add_groups(config, params, reterr) < 0 || add_forwards(config, params, reterr) < 0) {
+	if (check_cache(config, params, reterr) < 0 ||
+	    check_resolv_conf(config, params, reterr) < 0 ||
+	    add_listens(config, params, reterr) < 0 || add_groups(config, params, reterr) < 0 ||
+	    add_forwards(config, params, reterr) < 0) {
 		config_free(config);
 		return NULL;
 	}

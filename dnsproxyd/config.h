@@ -15,11 +15,15 @@
 #include "dnsproxyd/endpoint.h"
 #include "dnsproxyd/suffixes.h"
 
-#define SERVER_PARAMS(P, PC)                                                                    \
-	SERVICE_SERVER_PARAMS(P, PC, "dnsproxyd")                                               \
-	P(BOOL, local_zones, "local-zones", "on", 0, 0, RELOAD,                                 \
-	  "Names that mean something in one network only (reverse zones of private addresses, " \
-	  "home.arpa, internal, local, test) are answered here, that they do not exist.")
+#define SERVER_PARAMS(P, PC)                                                                       \
+	SERVICE_SERVER_PARAMS(P, PC, "dnsproxyd")                                                  \
+	P(BOOL, local_zones, "local-zones", "on", 0, 0, RELOAD,                                    \
+	  "Names that mean something in one network only (reverse zones of private addresses, "    \
+	  "home.arpa, internal, local, test) are answered here, that they do not exist.")          \
+	P(TEXTS, resolv_conf, "resolv-conf", "/run/dnsproxyd/resolv.conf, /etc/resolv.conf", 0, 0, \
+	  RELOAD,                                                                                  \
+	  "Files of the form of resolv.conf(5). When [upstream default] has no server, it asks "   \
+	  "those of the first file that names any but ourselves.")
 PARAM_DECLARE(server_params, SERVER_PARAMS);
 
 #define LOG_PARAMS(P, PC)                                                                         \
@@ -61,7 +65,7 @@ enum listen_protocol {
 	  "only; by TLS tls://ADDRESS:PORT#NAME, whose certificate is for NAME, or without "      \
 	  "#NAME for the address, or tls://NAME:PORT; by HTTPS likewise, "                        \
 	  "https://ADDRESS:PORT/PATH#NAME or https://NAME:PORT/PATH; by DNSCrypt and the others " \
-	  "with a stamp, sdns://STAMP. [upstream default] asks those of /etc/resolv.conf by "     \
+	  "with a stamp, sdns://STAMP. [upstream default] asks those that resolv-conf names by "  \
 	  "default.")                                                                             \
 	P(TEXTS, bootstrap, "bootstrap", NULL, 0, 0, RELOAD,                                      \
 	  "Servers that are asked for the addresses of servers given by name, and nothing "       \

@@ -114,8 +114,12 @@ static bool read_options(const uint8_t *msg, const struct dnsmsg_rr *opt,
 
 	while (wire_left(&r) > 0 && !r.failed) {
 		uint16_t code = wire_u16(&r);
+		uint16_t len = wire_u16(&r);
+		const uint8_t *option = wire_take(&r, len);
 
-		wire_take(&r, wire_u16(&r));
+		if (code == TRAIL_OPTION && option) {
+			trail_read(&query->trail, option, len);
+		}
 		query->wants_keepalive |= code == OPTION_KEEPALIVE;
 		query->is_padded |= code == OPTION_PADDING;
 	}
@@ -186,6 +190,7 @@ enum dnsmsg_verdict dnsmsg_parse_query(const uint8_t *msg, size_t len,
 	query->has_opt = false;
 	query->dnssec_ok = false;
 	query->is_signed = false;
+	query->trail.count = 0;
 	query->wants_keepalive = false;
 	query->is_padded = false;
 	query->pad_reply = false;
@@ -245,6 +250,19 @@ static size_t put_option(uint8_t *p, unsigned code, size_t len)
 	return OPTION_HEADER_LEN;
 }
 
+/* Nothing when there is none. */
+static size_t put_trail(uint8_t *p, const struct trail *trail)
+{
+	size_t len = (size_t)trail->count * TRAIL_MARK_LEN;
+
+	if (len == 0) {
+		return 0;
+	}
+	p += put_option(p, TRAIL_OPTION, len);
+	memcpy(p, trail->marks, len);
+	return OPTION_HEADER_LEN + len;
+}
+
 /* Write a padding option at p, where a message has len octets, so that it comes to a multiple of
  * block, or to limit. Nothing when there is no room for it. Returns the octets written. */
 static size_t put_padding(uint8_t *p, size_t len, size_t block, size_t limit)
@@ -278,6 +296,9 @@ size_t dnsmsg_build_query(const struct dnsmsg_query *query, uint16_t id, unsigne
 	}
 	options = buf + len + DNSMSG_OPT_LEN;
 	option = options;
+	if (send & DNSMSG_SEND_TRAIL) {
+		option += put_trail(option, &query->trail);
+	}
 	if (send & DNSMSG_SEND_KEEPALIVE) {
 		option += put_option(option, OPTION_KEEPALIVE, 0);
 	}

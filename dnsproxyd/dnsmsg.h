@@ -13,6 +13,7 @@
 #define DNSPROXYD_DNSMSG_H
 
 #include "dnsproxyd/dnsname.h"
+#include "dnsproxyd/trail.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -184,6 +185,7 @@ struct dnsmsg_query {
 	 */
 	bool pad_reply;
 	uint8_t question[DNSMSG_QUESTION_MAX]; /* name in the client's case, type, class */
+	struct trail trail;                    /* who has forwarded it */
 };
 
 /*
@@ -207,6 +209,7 @@ enum dnsmsg_send {
 	DNSMSG_SEND_CD = 4,
 	DNSMSG_SEND_KEEPALIVE = 8, /* ask how long the connection may be idle (RFC 7828); in OPT */
 	DNSMSG_SEND_PADDING = 16,  /* fill up to a multiple of DNSMSG_QUERY_BLOCK; in OPT */
+	DNSMSG_SEND_TRAIL = 32,    /* with the query's trail in OPT, if there is one */
 };
 
 /*

@@ -111,7 +111,16 @@ void dnsname_lower(uint8_t *dst, const uint8_t *src, size_t len)
 
 bool dnsname_equal(const uint8_t *a, const uint8_t *b, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
+	size_t i = 0;
+
+	for (uint64_t x, y; len - i >= sizeof x; i += sizeof x) {
+		memcpy(&x, a + i, sizeof x);
+		memcpy(&y, b + i, sizeof y);
+		if (lower_word(x) != lower_word(y)) {
+			return false;
+		}
+	}
+	for (; i < len; i++) {
 		if (lower(a[i]) != lower(b[i])) {
 			return false;
 		}

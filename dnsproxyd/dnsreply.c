@@ -126,7 +126,8 @@ struct check {
 	bool has_soa;
 	bool has_ns;
 	uint32_t ttl_s;
-	/* One bit for each place a pointer can name: set where a label starts. */
+	/* One bit for each place a pointer can name: set where a label starts. Last, since it is
+	 * cleared only as far as the message goes. */
 	uint8_t labels[DNSNAME_POINTER_LIMIT / 8];
 };
 
@@ -338,13 +339,14 @@ enum dnsreply_status dnsreply_check(const uint8_t *msg, size_t len, uint16_t id,
 		ret_reply->kind = DNSREPLY_TRUNCATED;
 		return DNSREPLY_OK;
 	}
-	check = (struct check){
-		.msg = msg,
-		.reply = ret_reply,
-		.qtype = (uint16_t)(question[name_len] << 8 | question[name_len + 1]),
-		.qclass = (uint16_t)(question[name_len + 2] << 8 | question[name_len + 3]),
-		.ttl_s = TTL_MAX,
-	};
+	memset(&check, 0, offsetof(struct check, labels));
+	memset(check.labels, 0,
+	       len < DNSNAME_POINTER_LIMIT ? len / 8 + 1 : DNSNAME_POINTER_LIMIT / 8);
+	check.msg = msg;
+	check.reply = ret_reply;
+	check.qtype = (uint16_t)(question[name_len] << 8 | question[name_len + 1]);
+	check.qclass = (uint16_t)(question[name_len + 2] << 8 | question[name_len + 3]);
+	check.ttl_s = TTL_MAX;
 	note_name(&check, DNSMSG_HEADER_LEN);
 	if (!check_records(&check, len, &header)) {
 		return DNSREPLY_MALFORMED;

@@ -226,10 +226,12 @@ enum fetch_step fetch_join(struct fetcher *f, const struct dnsmsg_query *query,
 			   inflight_fn fn)
 {
 	struct inflight_question *question;
+	int server;
 
 	/* Not to wait for itself. */
-	if (group_is_asking(group_of(f, key), query)) {
-		count(f, METRIC_loops);
+	server = group_find_asking(group_of(f, key), query);
+	if (server >= 0) {
+		group_note_loop(group_of(f, key), (unsigned)server, "-");
 		return FETCH_LOOP;
 	}
 	switch (inflight_join(f->inflight, key, f->port,

@@ -167,13 +167,15 @@ int forward_start(struct forward *f, struct group *group, const struct dnsmsg_qu
 		  forward_done_fn done, void *arg)
 {
 	struct attempts_step step;
+	int server;
 
 	*f = (struct forward){ .group = group, .query = query, .done = done, .arg = arg };
 	if (group->pool.count == 0) {
 		return -ENOENT;
 	}
-	if (group_is_asking(group, query)) {
-		count(f, METRIC_loops);
+	server = group_find_asking(group, query);
+	if (server >= 0) {
+		group_note_loop(group, (unsigned)server, "-");
 		return -ELOOP;
 	}
 	attempts_start(&f->attempts, &group->pool, now_ms(f));

@@ -23,6 +23,7 @@ enum {
 	OPEN_MAX_PER_CLIENT = 128, /* questions waiting; more stay unread in the socket */
 	OUT_MAX_BYTES =
 		256 * 1024, /* replies waiting for the client to read; more close the connection */
+	FIRST_QUESTION_MS = 500, /* how long a stopped front waits for one that is on its way */
 };
 
 struct tcp_client;
@@ -44,6 +45,8 @@ struct tcp_client {
 	bool is_encrypted;
 	struct timer idle;
 	bool fin_seen; /* it asks no more; what is open is answered */
+	bool asked;    /* a whole question has come */
+	bool awaited; /* the front has stopped, but for its first question; counts as an open one */
 	bool closed;
 	unsigned open_count;
 	struct tcp_query open; /* ring head */
@@ -96,6 +99,15 @@ static void on_connection_closed(void *arg, const struct addr *peer)
 	}
 }
 
+/* The first question is there, or will not come. */
+static void await_no_more(struct tcp_client *c)
+{
+	if (c->awaited) {
+		c->awaited = false;
+		query_context_release(c->front->context);
+	}
+}
+
 static void close_client(struct tcp_client *c)
 {
 	struct front_tcp *f = c->front;
@@ -110,6 +122,7 @@ static void close_client(struct tcp_client *c)
 		query_cancel(&q->query);
 		drop_query(q);
 	}
+	await_no_more(c);
 	timer_stop(&c->idle);
 	stream_close(&c->stream);
 	if (c->prev) {
@@ -135,7 +148,7 @@ static bool is_welcome(const struct tcp_client *c)
 /* Whether the connection has nothing left to do. */
 static bool is_over(const struct tcp_client *c)
 {
-	return (c->fin_seen || !c->front->listener) && c->open_count == 0 &&
+	return (c->fin_seen || !(c->front->listener || c->awaited)) && c->open_count == 0 &&
 	       stream_unsent_bytes(&c->stream) == 0;
 }
 
@@ -149,7 +162,8 @@ static void settle(struct tcp_client *c)
 	if (is_over(c)) {
 		close_client(c);
 	} else {
-		stream_set_reading(&c->stream, !c->fin_seen && is_welcome(c) && c->front->listener);
+		stream_set_reading(&c->stream, !c->fin_seen && is_welcome(c) &&
+						       (c->front->listener || c->awaited));
 	}
 }
 
@@ -287,6 +301,8 @@ static void take_messages(struct tcp_client *c)
 	}
 	/* Only whole questions earn more time. */
 	if (!c->closed && taken > 0) {
+		c->asked = true;
+		await_no_more(c);
 		start_idle_timer(c);
 		memmove(c->in, c->in + taken, c->in_len - taken);
 		c->in_len -= taken;
@@ -478,6 +494,27 @@ void front_tcp_set_clients(struct front_tcp *f, const struct netset *clients,
 	tls_server_free(old);
 }
 
+/* What has arrived is still answered, and so is the first question of a connection that was
+ * accepted a moment ago: closed now, it would end in a reset. */
+static void stop_client(struct tcp_client *c)
+{
+	struct query_context *context = c->front->context;
+
+	if (c->closed) {
+		return;
+	}
+	if (!c->fin_seen && is_welcome(c)) {
+		(void)read_some(c);
+	}
+	if (!c->closed && !c->fin_seen && !c->asked) {
+		c->awaited = true;
+		query_context_hold(context);
+		timer_start(&c->idle, context->loop, loop_now_ms(context->loop) + FIRST_QUESTION_MS,
+			    on_idle);
+	}
+	settle(c);
+}
+
 void front_tcp_stop(struct front_tcp *f)
 {
 	struct tcp_client *c = f->first;
@@ -487,7 +524,7 @@ void front_tcp_stop(struct front_tcp *f)
 	while (c) {
 		struct tcp_client *next = c->next;
 
-		settle(c);
+		stop_client(c);
 		c = next;
 	}
 	front_https_stop(f->https);

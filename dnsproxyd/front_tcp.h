@@ -26,7 +26,8 @@ struct front_tcp *front_tcp_new(struct query_context *context, int fd, const str
 void front_tcp_set_clients(struct front_tcp *front, const struct netset *clients,
 			   struct tls_server *tls, bool is_https);
 
-/* Accept no more, read no more questions; those that are open are still answered. */
+/* Accept no more, read no more questions; those that have arrived are still answered, and for half
+ * a second the first one of each connection that has not asked yet. */
 void front_tcp_stop(struct front_tcp *front);
 
 /* Close all connections, free. NULL is fine. */

@@ -3,6 +3,8 @@
 
 #include "common/log.h"
 
+#include "dnsproxyd/metrics.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +19,28 @@ struct pool *group_pool(struct group *g)
 	return &g->pool;
 }
 
-bool group_is_asking(const struct group *g, const struct dnsmsg_query *query)
+int group_find_asking(const struct group *g, const struct dnsmsg_query *query)
 {
 	for (size_t i = 0; i < g->pool.count; i++) {
 		if (upstream_is_asking(g->upstreams[i], query)) {
-			return true;
+			return (int)i;
 		}
 	}
-	return false;
+	return -1;
+}
+
+void group_note_loop(struct group *g, unsigned server, const char *client)
+{
+	char text[ENDPOINT_TEXT_MAX];
+
+	metrics_add(g->metrics, METRIC_loops, 1);
+	/* A reload may have taken it away meanwhile. */
+	if (server < g->pool.count && upstream_should_log_loop(g->upstreams[server])) {
+		log_event(LOG_LEVEL_WARNING, "forwarding-loop", KV_TEXT("group", g->name),
+			  KV_TEXT("server",
+				  endpoint_format(upstream_endpoint(g->upstreams[server]), text)),
+			  KV_TEXT("back-from", client));
+	}
 }
 
 static void group_done(struct group *g)
@@ -47,9 +63,11 @@ static void group_add(struct group *g, struct upstream *upstream)
 }
 
 /* 0 or -errno; the group must be given to group_done() in any case. */
-static int group_init(struct group *g, const struct config *config,
-		      const struct group_config *group_config)
+static int group_init(struct group *g, const struct config *config, unsigned index,
+		      const struct crypto_key *trail_key)
 {
+	const struct group_config *group_config = &config->groups[index];
+
 	for (size_t i = 0; i < group_config->server_count; i++) {
 		const struct upstream_config upstream_config = {
 			.loop = g->loop,
@@ -60,6 +78,8 @@ static int group_init(struct group *g, const struct config *config,
 			.randomize_case = config->privacy->randomize_case,
 			.padding = config->privacy->padding,
 			.group = group_config,
+			.trail_key = trail_key,
+			.place = { (uint8_t)index, (uint8_t)i },
 		};
 
 		struct upstream *upstream = upstream_new(&upstream_config);
@@ -162,7 +182,7 @@ static void group_inherit(struct group *g, const struct groups *old)
 }
 
 struct groups *groups_new(struct loop *loop, struct metrics *metrics, const struct config *config,
-			  const struct groups *old)
+			  const struct crypto_key *trail_key, const struct groups *old)
 {
 	struct groups *groups = calloc(1, sizeof *groups);
 	int r = groups ? 0 : -ENOMEM;
@@ -184,7 +204,7 @@ struct groups *groups_new(struct loop *loop, struct metrics *metrics, const stru
 		pool_init(&g->pool);
 		g->pool.timeout_ms = config->groups[i].timeout_ms;
 		adopt(g, &config->groups[i]);
-		r = group_init(g, config, &config->groups[i]);
+		r = group_init(g, config, (unsigned)i, trail_key);
 		if (old) {
 			group_inherit(g, old);
 		}

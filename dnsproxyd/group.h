@@ -35,9 +35,10 @@ struct groups {
 
 /* The servers of this configuration. Borrows config until groups_adopt() or groups_free(). What
  * `old` (may be NULL) knows of servers that stay is known here too; its open questions are not
- * touched. Returns owned, or NULL with errno. */
+ * touched. trail_key (trail.h) is borrowed for ever; NULL: no marks. Returns owned, or NULL with
+ * errno. */
 struct groups *groups_new(struct loop *loop, struct metrics *metrics, const struct config *config,
-			  const struct groups *old);
+			  const struct crypto_key *trail_key, const struct groups *old);
 
 /* Open questions end with CANCELLED. Not from within a done callback. NULL is fine. */
 void groups_free(struct groups *groups);
@@ -59,7 +60,12 @@ void groups_report(const struct groups *groups, unsigned worker_index);
 /* The servers as they are now, for decisions. */
 struct pool *group_pool(struct group *group);
 
-/* Whether the query is one of our own that came back. */
-bool group_is_asking(const struct group *group, const struct dnsmsg_query *query);
+/* Which server was sent this query, if it is one of our own that came back (upstream_is_asking());
+ * -1: it is not. */
+int group_find_asking(const struct group *group, const struct dnsmsg_query *query);
+
+/* A question that was sent to this server has come back from a client, whose name for the log is
+ * given: count it, and log it now and then. */
+void group_note_loop(struct group *group, unsigned server, const char *client);
 
 #endif

@@ -13,6 +13,8 @@ enum {
 	KEEPALIVE_UNIT = 100, /* ms */
 };
 
+static const struct dnsmsg_ede loop_ede = { DNS_EDE_OTHER, "forwarding loop" };
+
 static void count(struct query_context *c, enum dnsproxyd_metric metric)
 {
 	metrics_add(c->metrics, metric, 1);
@@ -186,6 +188,23 @@ static void set_keepalive(const struct query_context *c, const struct query_orig
 	}
 }
 
+/* A question of ours that others have brought back goes nowhere: the reply, or 0. */
+static size_t answer_loop(struct query_context *c, const struct query_origin *origin,
+			  const struct dnsmsg_query *q, size_t limit, uint8_t *buf)
+{
+	struct trail_place place;
+	char client[ADDR_TEXT_MAX];
+
+	if (q->trail.count == 0 ||
+	    !trail_find(&q->trail, c->trail_key, q->question, q->question_len, &place)) {
+		return 0;
+	}
+	group_note_loop(groups_get(c->fetcher.groups, place.group), place.server,
+			querylog_client(c->config->log, origin->client, client));
+	count(c, METRIC_answers_failed);
+	return dnsmsg_error(q, DNS_RCODE_SERVFAIL, &loop_ede, buf, limit);
+}
+
 enum query_step query_try(struct query_context *c, const struct query_origin *origin,
 			  const uint8_t *msg, size_t len, struct query_draft *ret_draft,
 			  uint8_t *buf, size_t cap, size_t *ret_len)
@@ -213,7 +232,11 @@ enum query_step query_try(struct query_context *c, const struct query_origin *or
 			if (!answer_special(c, ret_draft, origin->is_udp, limit, buf, ret_len)) {
 				count(c, ret_draft->is_expired ? METRIC_cache_expired
 							       : METRIC_cache_misses);
-				return QUERY_PENDING;
+				*ret_len = answer_loop(c, origin, q, limit, buf);
+				if (*ret_len == 0) {
+					return QUERY_PENDING;
+				}
+				source = QUERY_FROM_FAILED;
 			}
 		}
 	}
@@ -223,12 +246,22 @@ enum query_step query_try(struct query_context *c, const struct query_origin *or
 
 /* --- open queries ---------------------------------------------------------------------------- */
 
+void query_context_hold(struct query_context *c)
+{
+	c->open_count++;
+}
+
+void query_context_release(struct query_context *c)
+{
+	if (--c->open_count == 0) {
+		c->on_idle(c);
+	}
+}
+
 static void open_query(struct query *query)
 {
-	struct query_context *c = query->context;
-
-	c->open_count++;
-	metrics_add(c->metrics, METRIC_queries_open_now, 1);
+	query_context_hold(query->context);
+	metrics_add(query->context->metrics, METRIC_queries_open_now, 1);
 }
 
 /* The query is over: out of the count. */
@@ -238,9 +271,7 @@ static void close_query(struct query *query)
 
 	timer_stop(&query->stale_timer);
 	metrics_add(c->metrics, METRIC_queries_open_now, -1);
-	if (--c->open_count == 0) {
-		c->on_idle(c);
-	}
+	query_context_release(c);
 }
 
 static void log_reply(struct query *query, const uint8_t *reply, size_t len,
@@ -358,6 +389,41 @@ static void on_stale_timer(struct timer *timer)
 	}
 }
 
+static void on_loading_timer(struct timer *timer);
+
+/* What a client that waits for a server may be given meanwhile. Without memory for the timer it
+ * waits a little longer. */
+static void start_timer(struct query *query, bool is_loading)
+{
+	struct query_context *c = query->context;
+
+	if (query->draft.is_expired && c->config->cache->serve_stale_ms > 0) {
+		(void)timer_start(&query->stale_timer, c->loop,
+				  query->started_ms + QUERY_STALE_TIMER_MS, on_stale_timer);
+	} else if (!query->draft.is_expired && is_loading) {
+		(void)timer_start(&query->stale_timer, c->loop,
+				  loop_now_ms(c->loop) + QUERY_LOADING_TIMER_MS, on_loading_timer);
+	}
+}
+
+/* The cache is filling from its file: look again. */
+static void on_loading_timer(struct timer *timer)
+{
+	struct query *query = container_of(timer, struct query, stale_timer);
+	struct query_context *c = query->context;
+	size_t limit = reply_limit(&query->draft.question, query->is_udp, DNSMSG_MAX);
+	/* Asked first, so that the last look is after the end. */
+	bool is_loading = cachekeeper_is_loading(c->keeper);
+	size_t len;
+
+	if (answer_from_cache(c, &query->draft, limit, c->message, DNSMSG_MAX, &len)) {
+		inflight_leave(c->fetcher.inflight, &query->waiter);
+		finish(query, len, QUERY_FROM_CACHE);
+	} else {
+		start_timer(query, is_loading);
+	}
+}
+
 /* When this question failed a moment ago, the reply to that, or 0: then ask. */
 static size_t answer_known_failure(struct query *query, uint8_t *buf, size_t cap)
 {
@@ -397,10 +463,9 @@ static size_t answer_unsent(struct query *query, enum fetch_step step, uint8_t *
 {
 	static const struct dnsmsg_ede overload = { DNS_EDE_OTHER, "too many open queries" };
 	static const struct dnsmsg_ede nobody = { DNS_EDE_NO_REACHABLE_AUTHORITY, "no upstream" };
-	static const struct dnsmsg_ede loop = { DNS_EDE_OTHER, "forwarding loop" };
 	const struct dnsmsg_query *q = &query->draft.question;
 	const struct dnsmsg_ede *ede = step == FETCH_NOBODY ? &nobody
-				       : step == FETCH_LOOP ? &loop
+				       : step == FETCH_LOOP ? &loop_ede
 							    : &overload;
 	size_t len;
 
@@ -439,11 +504,7 @@ static size_t wait_for_answer(struct query *query, uint8_t *buf, size_t cap)
 		return answer_unsent(query, step, buf, cap);
 	}
 	open_query(query);
-	if (draft->is_expired && c->config->cache->serve_stale_ms > 0) {
-		/* Without memory for the timer, the client waits a little longer. */
-		(void)timer_start(&query->stale_timer, c->loop,
-				  query->started_ms + QUERY_STALE_TIMER_MS, on_stale_timer);
-	}
+	start_timer(query, cachekeeper_is_loading(c->keeper));
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 #include "common/metrics.h"
 
 #include "dnsproxyd/cache.h"
+#include "dnsproxyd/cachekeeper.h"
 #include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
 #include "dnsproxyd/dnsmsg.h"
@@ -25,19 +26,24 @@
 #include "dnsproxyd/ratelimit.h"
 
 /* The client response timer of RFC 8767 section 5. */
-#define QUERY_STALE_TIMER_MS 1800
+#define QUERY_STALE_TIMER_MS   1800
+
+/* How often a question that waits is looked up again while the cache is filling from its file. */
+#define QUERY_LOADING_TIMER_MS 50
 
 /* What the queries of one worker share. Made and kept current by server.c. */
 struct query_context {
 	struct loop *loop;
 	struct metrics *metrics;
-	struct cache *cache;         /* shared by all workers */
-	struct ratelimit *ratelimit; /* the same */
+	struct cache *cache;                /* shared by all workers */
+	const struct cachekeeper *keeper;   /* the same; NULL: it has no file */
+	struct ratelimit *ratelimit;        /* the same */
+	const struct crypto_key *trail_key; /* the same: of our marks, see trail.h */
 	const struct config *config;
 	struct fetcher fetcher;
 	struct client_counts *tcp_clients; /* connections of this worker */
-	size_t open_count;                 /* queries between query_start() and their end */
-	uint8_t *message; /* room for one message, DNSMSG_MAX bytes, for one call at a time */
+	size_t open_count; /* queries between query_start() and their end, and holds */
+	uint8_t *message;  /* room for one message, DNSMSG_MAX bytes, for one call at a time */
 	void (*on_idle)(struct query_context *context); /* the last open query has ended */
 };
 
@@ -96,5 +102,9 @@ size_t query_start(struct query *query, struct query_context *context,
 
 /* The client is gone; done is not called. */
 void query_cancel(struct query *query);
+
+/* Something else that is to end before the context counts as idle, and its end. */
+void query_context_hold(struct query_context *context);
+void query_context_release(struct query_context *context);
 
 #endif

@@ -7,6 +7,7 @@
 #include "common/ports.h"
 
 #include "dnsproxyd/cache.h"
+#include "dnsproxyd/cachekeeper.h"
 #include "dnsproxyd/cachestore.h"
 #include "dnsproxyd/certwatch.h"
 #include "dnsproxyd/client_counts.h"
@@ -21,6 +22,7 @@
 #include "dnsproxyd/ratelimit.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,14 +32,9 @@ struct shared {
 	struct inflight *inflight;
 	struct failures *failures;
 	struct ratelimit *ratelimit;
-	struct cachestore *store; /* NULL: the cache is not saved */
-	uint64_t max_stale_ms;
-	struct helper_job save_job;
-	bool is_saving; /* the first worker's */
+	struct crypto_key trail_key;
+	struct cachekeeper *keeper; /* NULL: the cache is not saved */
 };
-
-/* How often the cache is saved. */
-#define SAVE_MS 600000
 
 /* One worker's part. */
 struct server {
@@ -124,7 +121,7 @@ static int update_groups(struct server *server, const struct config *config)
 	if (f->groups && groups_adopt(f->groups, config)) {
 		return 0;
 	}
-	groups = groups_new(f->loop, f->metrics, config, f->groups);
+	groups = groups_new(f->loop, f->metrics, config, &server->shared->trail_key, f->groups);
 	if (!groups) {
 		return -errno;
 	}
@@ -175,51 +172,30 @@ static void on_idle(struct query_context *context)
 	}
 }
 
-/* --- saving the cache ------------------------------------------------------------------------ */
+/* --- keeping the cache ----------------------------------------------------------------------- */
 
-static void run_save(struct helper_job *job)
+/* The first worker does it. */
+static struct cachekeeper *keeper_of(const struct server *server)
 {
-	struct shared *shared = container_of(job, struct shared, save_job);
-
-	cachestore_save(shared->store, shared->max_stale_ms);
+	return server->worker->index == 0 ? server->shared->keeper : NULL;
 }
 
-static void on_saved(struct helper_job *job)
+static int start_keeping(struct server *server)
 {
-	container_of(job, struct shared, save_job)->is_saving = false;
-}
+	struct cachekeeper *keeper = keeper_of(server);
 
-static void on_save_timer(struct timer *timer);
-
-/* By the first worker, from time to time. 0 or -ENOMEM. */
-static int start_saving(struct server *server)
-{
-	struct loop *loop = server->worker->loop;
-
-	if (server->worker->index != 0 || !server->shared->store) {
-		return 0;
-	}
-	return timer_start(&server->save_timer, loop, loop_now_ms(loop) + SAVE_MS, on_save_timer);
-}
-
-static void on_save_timer(struct timer *timer)
-{
-	struct server *server = container_of(timer, struct server, save_timer);
-	struct shared *shared = server->shared;
-
-	if (!shared->is_saving) {
-		shared->is_saving =
-			helpers_submit(service_helpers(server->service), &shared->save_job,
-				       server->worker->loop, run_save, on_saved) == 0;
-	}
-	(void)start_saving(server);
+	return keeper ? cachekeeper_start(keeper, server->worker->loop,
+					  service_helpers(server->service))
+		      : 0;
 }
 
 static void worker_end(struct worker *worker)
 {
 	struct server *server = worker->state;
 
-	timer_stop(&server->save_timer);
+	if (keeper_of(server)) {
+		cachekeeper_stop(keeper_of(server));
+	}
 	netwatch_free(server->netwatch);
 	certwatch_free(server->certwatch);
 	ports_done(&server->ports);
@@ -290,7 +266,9 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.loop = worker->loop,
 		.metrics = worker->metrics,
 		.cache = shared->cache,
+		.keeper = shared->keeper,
 		.ratelimit = shared->ratelimit,
+		.trail_key = &shared->trail_key,
 		.message = server->message,
 		.on_idle = on_idle,
 	};
@@ -299,7 +277,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	r = r < 0 ? r : update_groups(server, config);
 	set_config(server, config);
 	r = r < 0 ? r : update_ports(server);
-	r = r < 0 ? r : start_saving(server);
+	r = r < 0 ? r : start_keeping(server);
 	if (r < 0) {
 		worker_end(worker);
 	} else {
@@ -317,6 +295,9 @@ static void worker_reload(struct worker *worker, const void *config)
 	/* The groups' numbers are part of the cache's keys. */
 	if (!config_same_upstreams(server->context.config, config)) {
 		cache_flush(server->context.cache);
+	}
+	if (keeper_of(server)) {
+		cachekeeper_update(keeper_of(server), config);
 	}
 	set_config(server, config);
 	watch_certificates(server, config);
@@ -367,10 +348,7 @@ static void state_free(void *state)
 {
 	struct shared *shared = state;
 
-	if (shared->store) {
-		cachestore_save(shared->store, shared->max_stale_ms);
-		cachestore_free(shared->store);
-	}
+	cachekeeper_free(shared->keeper);
 	cache_free(shared->cache);
 	inflight_free(shared->inflight);
 	failures_free(shared->failures);
@@ -378,50 +356,50 @@ static void state_free(void *state)
 	free(shared);
 }
 
-/* What the last run has saved, if it is to be saved. */
-static void load_cache(struct shared *shared, const struct config *config)
-{
-	const struct cache_ttls ttls = fetch_cache_ttls(config->cache);
-
-	if (config->cache->file) {
-		shared->max_stale_ms = config->cache->serve_stale_ms;
-		shared->store = cachestore_new(shared->cache, config->cache->file);
-	}
-	if (shared->store) {
-		cachestore_load(shared->store, &ttls);
-	}
-}
-
 /* Returns owned, or NULL with errno. */
 static struct shared *shared_new(const struct config *config)
 {
+	const struct cache_ttls ttls = fetch_cache_ttls(config->cache);
 	struct shared *shared = calloc(1, sizeof *shared);
+	const char *file = config->cache->file;
+	struct crypto_key cache_key;
 	struct crypto_key key;
 
 	if (!shared) {
 		return NULL;
 	}
+	/* Answers are put into the cache on one thread and freed on another. With an arena of
+	 * malloc() for each, what one frees would be of no use to the others, and resident memory
+	 * outgrow the cache's bound. */
+	mallopt(M_ARENA_MAX, 1);
 	crypto_random(&key, sizeof key);
-	shared->cache = cache_new(config->cache->size_bytes, crypto_siphash, &key);
+	crypto_random(&shared->trail_key, sizeof shared->trail_key);
+	crypto_random(&cache_key, sizeof cache_key);
+	if (file) {
+		cache_key = cachestore_hash_key(file);
+	}
+	shared->cache = cache_new(config->cache->size_bytes, crypto_siphash, &cache_key);
 	shared->inflight = inflight_new();
 	shared->failures = failures_new();
 	shared->ratelimit = ratelimit_new(crypto_siphash, &key);
-	if (!shared->cache || !shared->inflight || !shared->failures || !shared->ratelimit) {
+	if (shared->cache && file) {
+		shared->keeper = cachekeeper_new(shared->cache, config, &ttls);
+	}
+	if (!shared->cache || !shared->inflight || !shared->failures || !shared->ratelimit ||
+	    (file && !shared->keeper)) {
 		state_free(shared);
 		errno = ENOMEM;
 		return NULL;
 	}
-	load_cache(shared, config);
 	return shared;
 }
 
 static void log_servers(const struct config *config)
 {
 	if (config->groups[0].server_count == 0) {
-		log_event(
-			LOG_LEVEL_WARNING, "no-upstream",
-			KV_TEXT("why",
-				"no server is configured and /etc/resolv.conf names none but us"));
+		log_event(LOG_LEVEL_WARNING, "no-upstream",
+			  KV_TEXT("why", "no server is configured, and no file of resolv-conf "
+					 "names one but us"));
 	}
 	for (size_t i = 0; i < config->group_count; i++) {
 		const struct group_config *group = &config->groups[i];

@@ -4,6 +4,7 @@
 #include "common/container.h"
 #include "common/crypto.h"
 #include "common/log.h"
+#include "common/netset.h"
 
 #include "dnsproxyd/carrier.h"
 #include "dnsproxyd/defence.h"
@@ -31,9 +32,12 @@ struct upstream {
 	struct defence defence;
 	struct upstream_stats stats;
 	uint64_t no_edns_until_ms;
+	bool leaves_marks;
+	uint64_t loop_logged_ms; /* 0: never */
 	uint32_t open_count;
 	struct exchange *buckets[BUCKET_COUNT]; /* open exchanges, by question */
 	uint64_t ids_used[ID_WORDS];            /* their ids */
+	struct crypto_pool random;
 };
 
 /* One message on its way. */
@@ -122,7 +126,7 @@ static bool take_id(struct upstream *u, uint16_t *ret_id)
 	for (int i = 0; i < ID_TRIES; i++) {
 		uint16_t id;
 
-		crypto_random(&id, sizeof id);
+		crypto_pool_take(&u->random, &id, sizeof id);
 		if (!(u->ids_used[id / 64] & (UINT64_C(1) << (id % 64)))) {
 			u->ids_used[id / 64] |= UINT64_C(1) << (id % 64);
 			*ret_id = id;
@@ -453,18 +457,35 @@ static unsigned encryption_flags(const struct upstream *u)
 	return flags;
 }
 
-static void send_exchange(struct exchange *e, const struct dnsmsg_query *query)
+/* The message for an exchange, with our mark if the server gets one. Returns its length. */
+static size_t build_query(const struct exchange *e, const struct dnsmsg_query *query,
+			  uint8_t buf[DNSMSG_QUERY_MAX])
 {
-	struct upstream *u = e->upstream;
-	uint8_t buf[DNSMSG_QUERY_MAX];
+	const struct upstream *u = e->upstream;
 	unsigned flags = query->flags & DNSMSG_CD ? DNSMSG_SEND_CD : 0;
-	size_t len;
+	struct dnsmsg_query marked;
+	uint8_t nonce[TRAIL_NONCE_LEN];
 
 	if (e->with_edns) {
 		flags |= DNSMSG_SEND_EDNS | (query->dnssec_ok ? DNSMSG_SEND_DO : 0u);
 		flags |= encryption_flags(u);
 	}
-	len = dnsmsg_build_query(query, e->id, flags, buf);
+	if (!u->leaves_marks || !e->with_edns) {
+		return dnsmsg_build_query(query, e->id, flags, buf);
+	}
+	marked = *query;
+	crypto_random(nonce, sizeof nonce);
+	trail_add(&marked.trail, u->config.trail_key, query->question, query->question_len,
+		  u->config.place, nonce);
+	return dnsmsg_build_query(&marked, e->id, flags | DNSMSG_SEND_TRAIL, buf);
+}
+
+static void send_exchange(struct exchange *e, const struct dnsmsg_query *query)
+{
+	struct upstream *u = e->upstream;
+	uint8_t buf[DNSMSG_QUERY_MAX];
+	size_t len = build_query(e, query, buf);
+
 	memcpy(buf + DNSMSG_HEADER_LEN, e->question, e->question_len);
 	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
@@ -485,7 +506,7 @@ static void choose_defences(struct exchange *e, bool by_stream)
 			!endpoint_is_encrypted(&u->config.endpoint) &&
 			defence_wants_case(&u->defence, e->again, now_ms(u));
 	if (e->mixed_case) {
-		crypto_random(random, sizeof random);
+		crypto_pool_take(&u->random, random, sizeof random);
 		defence_mix_case(e->question, e->question_len - 4u, random);
 	}
 }
@@ -545,6 +566,15 @@ void upstream_note_network(struct upstream *u)
 	health_forget(&u->health, now_ms(u));
 }
 
+bool upstream_should_log_loop(struct upstream *u)
+{
+	if (u->loop_logged_ms != 0 && now_ms(u) - u->loop_logged_ms < UPSTREAM_LOOP_LOG_MS) {
+		return false;
+	}
+	u->loop_logged_ms = now_ms(u);
+	return true;
+}
+
 uint32_t upstream_open_count(const struct upstream *u)
 {
 	return u->open_count;
@@ -567,6 +597,9 @@ uint64_t upstream_dropped_count(const struct upstream *u)
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+/* Only a server in this network can be one that asks us. */
+static const struct netset neighbours = { .local = true };
+
 struct upstream *upstream_new(const struct upstream_config *config)
 {
 	struct upstream *u = calloc(1, sizeof *u);
@@ -585,6 +618,7 @@ struct upstream *upstream_new(const struct upstream_config *config)
 		return NULL;
 	}
 	u->config = *config;
+	u->leaves_marks = config->trail_key && netset_contains(&neighbours, &config->endpoint.addr);
 	u->carrier = carrier_new(&carrier_config);
 	if (!u->carrier) {
 		int saved = errno;

@@ -24,7 +24,10 @@
 #include "dnsproxyd/outcome.h"
 
 /* How long it is believed that a server cannot do EDNS. */
-#define UPSTREAM_NO_EDNS_MS 300000
+#define UPSTREAM_NO_EDNS_MS  300000
+
+/* How often it is logged that a server brings questions back. */
+#define UPSTREAM_LOOP_LOG_MS 60000
 
 const char *upstream_outcome_name(enum upstream_outcome outcome);
 
@@ -41,6 +44,8 @@ struct upstream_config {
 	bool padding;                     /* of queries to an encrypted server */
 	const struct group_config *group; /* that it belongs to; borrowed by upstream_new(), and may
 					     be NULL, unless the server is encrypted */
+	const struct crypto_key *trail_key; /* borrowed; NULL: questions get no marks (trail.h) */
+	struct trail_place place;           /* which server this is, for marks */
 };
 
 /* This server's share of the counters. */
@@ -106,6 +111,9 @@ uint32_t upstream_open_count(const struct upstream *upstream);
 bool upstream_is_asking(const struct upstream *upstream, const struct dnsmsg_query *query);
 
 const struct endpoint *upstream_endpoint(const struct upstream *upstream);
+/* Whether to log, now, that questions to this server come back: not all the time. */
+bool upstream_should_log_loop(struct upstream *upstream);
+
 const struct upstream_stats *upstream_stats(const struct upstream *upstream);
 /* Datagrams that came in the place of answers. */
 uint64_t upstream_dropped_count(const struct upstream *upstream);

@@ -16,6 +16,7 @@ struct client {
 	struct source source;
 	uint32_t sessions;
 	uint32_t half_open;
+	uint32_t services[CLIENTS_SERVICES];
 };
 
 struct clients {
@@ -214,6 +215,33 @@ void clients_leave(struct clients *c, const struct source *source, bool half_ope
 	} else {
 		client->sessions--;
 	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+bool clients_enter_service(struct clients *c, const struct source *source,
+			   enum clients_service service, uint64_t max)
+{
+	struct client *client;
+	bool entered;
+
+	pthread_mutex_lock(&c->lock);
+	client = find(c, c->table, c->cap, source);
+	assert(client->sessions > 0);
+	entered = client->services[service] < max;
+	client->services[service] += entered;
+	pthread_mutex_unlock(&c->lock);
+	return entered;
+}
+
+void clients_leave_service(struct clients *c, const struct source *source,
+			   enum clients_service service)
+{
+	struct client *client;
+
+	pthread_mutex_lock(&c->lock);
+	client = find(c, c->table, c->cap, source);
+	assert(client->services[service] > 0);
+	client->services[service]--;
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -59,6 +59,20 @@ void clients_handshake_done(struct clients *clients, const struct source *source
 /* half_open: clients_handshake_done() was not called. */
 void clients_leave(struct clients *clients, const struct source *source, bool half_open);
 
+/* What a session may be counted as besides. */
+enum clients_service {
+	CLIENTS_UDP,  /* a UDP association */
+	CLIENTS_BIND, /* a BIND that waits */
+	CLIENTS_SERVICES,
+};
+
+/* Count one of a source's sessions as a service, too, until clients_leave_service(), unless it has
+ * `max` of them already: then false. */
+bool clients_enter_service(struct clients *clients, const struct source *source,
+			   enum clients_service service, uint64_t max);
+void clients_leave_service(struct clients *clients, const struct source *source,
+			   enum clients_service service);
+
 /* Sessions in all, and sources that have any. */
 uint64_t clients_session_count(struct clients *clients);
 uint64_t clients_source_count(struct clients *clients);

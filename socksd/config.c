@@ -5,11 +5,13 @@
 #include "common/privileges.h"
 
 #include "socksd/config_rules.h"
+#include "socksd/config_udp.h"
 #include "socksd/users_file.h"
 
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PARAM_STRUCT struct server_params
 static const struct param_row server_rows[] = PARAM_ROWS(SERVER_PARAMS);
@@ -102,12 +104,27 @@ static int load_users(struct listen_config *listen, const struct section *sectio
 	return r < 0 ? -1 : 0;
 }
 
+static int load_bind_ports(struct listen_config *listen, const struct section *section,
+			   struct ini_error *reterr)
+{
+	const char *text = listen->params->bind_port_range;
+	const char *why;
+
+	if (text && rule_parse_ports(text, &listen->bind_ports, &why) < 0) {
+		params_fail(reterr, section, offsetof(struct listen_params, bind_port_range),
+			    "FIRST-LAST", "%s", why);
+		return -1;
+	}
+	return 0;
+}
+
 static int add_listen(struct listen_config *listen, const struct section *section,
 		      struct ini_error *reterr)
 {
 	listen->name = section->name;
 	listen->params = section->values;
-	if (check_listen(section, reterr) < 0) {
+	if (check_listen(section, reterr) < 0 || config_load_udp(listen, section, reterr) < 0 ||
+	    load_bind_ports(listen, section, reterr) < 0) {
 		return -1;
 	}
 	if (listen->params->auth == LISTEN_AUTH_PASSWORD) {
@@ -174,6 +191,16 @@ void config_free(struct config *config)
 	free(config);
 }
 
+const struct egress *config_same_egress(const struct config *config, const struct egress *egress)
+{
+	for (size_t i = 0; i < config->egress_count; i++) {
+		if (egress_equal(&config->egresses[i], egress)) {
+			return &config->egresses[i];
+		}
+	}
+	return NULL;
+}
+
 unsigned config_capabilities(const struct config *config)
 {
 	unsigned capabilities = 0;
@@ -191,4 +218,23 @@ const struct listen_config *config_find_listen(const struct config *config, cons
 	int i = listens_find(&config->listens, a);
 
 	return i < 0 ? NULL : &config->listen_configs[i];
+}
+
+const struct listen_config *config_follow_listen(const struct config *config, const struct addr *a,
+						 const struct listen_config *old)
+{
+	const struct listen_config *same_users = NULL;
+	const struct listen_config *found = config_find_listen(config, a);
+
+	for (size_t i = 0; i < config->listens.count && !found; i++) {
+		const struct listen_config *listen = &config->listen_configs[i];
+
+		if (strcmp(listen->name, old->name) == 0) {
+			found = listen;
+		} else if (listen->users && old->users &&
+			   strcmp(listen->params->users_file, old->params->users_file) == 0) {
+			same_users = listen;
+		}
+	}
+	return found ? found : same_users;
 }

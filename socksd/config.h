@@ -39,7 +39,27 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	P(NETS, clients, "clients", "local", 0, 0, RELOAD,                                         \
 	  "Who may connect: local (loopback, private and link-local networks), any, or networks.") \
 	P(BOOL, open_proxy, "open-proxy", "no", 0, 0, RELOAD,                                      \
-	  "Says that auth = none with clients = any is meant: everybody can use this proxy.")
+	  "Says that auth = none with clients = any is meant: everybody can use this proxy.")      \
+	P(BOOL, udp, "udp", "yes", 0, 0, RELOAD, "Whether clients may have UDP relayed.")          \
+	P(IPS, udp_public_addresses, "udp-public-address", NULL, 0, 0, RELOAD,                     \
+	  "Addresses at which this one is reached from outside, at most one of each family: told " \
+	  "to clients, instead of its own, as the place to send datagrams to and, by BIND, where " \
+	  "their peers can connect to.")                                                           \
+	P(TEXT, udp_port_range, "udp-port-range", NULL, 0, 0, RELOAD,                              \
+	  "Ports, as FIRST-LAST, that clients are told to send datagrams to; by default any.")     \
+	PC(udp_source, "udp-source", "address", "address|network|any", RELOAD,                     \
+	   "Where a client's datagrams may come from: the address of its connection; the same "    \
+	   "/24 or /64, for carriers that spread a client over several addresses; or anywhere, "   \
+	   "and then whoever is first has the association. The first valid one settles address "   \
+	   "and port.")                                                                            \
+	PC(udp_filtering, "udp-filtering", "endpoint-independent",                                 \
+	   "endpoint-independent|address|address-and-port", RELOAD,                                \
+	   "Whose datagrams reach a client: anybody's, as games and calls between peers need it; " \
+	   "those from addresses, or addresses and ports, that it has sent to.")                   \
+	P(BOOL, udp_fragments, "udp-fragments", "yes", 0, 0, RELOAD,                               \
+	  "Whether datagrams that a client sends in SOCKS fragments are put together.")            \
+	P(TEXT, bind_port_range, "bind-port-range", NULL, 0, 0, RELOAD,                            \
+	  "Ports, as FIRST-LAST, on which the peers of BIND are waited for; by default any.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 
 #define LIMITS_PARAMS(P, PC)                                                                      \
@@ -63,6 +83,11 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	  "From the connection to the complete request, however many bytes come in between.")     \
 	P(DURATION, connect_timeout_ms, "connect-timeout", "15s", 100, 600000, RELOAD,            \
 	  "For finding and reaching the target.")                                                 \
+	P(DURATION, bind_timeout_ms, "bind-timeout", "2m", 100, 86400000, RELOAD,                 \
+	  "From the first reply to BIND to the connection of the peer.")                          \
+	P(COUNT, max_binds_per_client, "max-binds-per-client", "64", 1, 10000000, RELOAD,         \
+	  "BIND requests that may wait for their peers at the same time, from one IPv4 address "  \
+	  "or IPv6 /64.")                                                                         \
 	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,               \
 	  "Sessions in which nothing moves for so long are ended.")                               \
 	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD,   \
@@ -73,6 +98,18 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	P(DURATION, stall_timeout_ms, "stall-timeout", "5m", 1000, 86400000, RELOAD,              \
 	  "Sessions with bytes for a side that takes none for so long, or does not answer, are "  \
 	  "ended.")                                                                               \
+	P(DURATION, udp_idle_timeout_ms, "udp-idle-timeout", "5m", 100, 86400000, RELOAD,         \
+	  "UDP associations in which no datagram passes for so long are ended; also how long "    \
+	  "udp-filtering remembers.")                                                             \
+	P(COUNT, max_udp_per_client, "max-udp-per-client", "1024", 1, 10000000, RELOAD,           \
+	  "UDP associations of one IPv4 address or IPv6 /64.")                                    \
+	P(COUNT, max_udp_peers, "max-udp-peers", "1024", 8, 65536, RELOAD,                        \
+	  "Addresses and ports that one UDP association keeps in mind; beyond that it forgets "   \
+	  "those that were used least recently.")                                                 \
+	P(COUNT, udp_rate, "udp-rate", "0", 0, 1000000000, RELOAD,                                \
+	  "Datagrams a second, in each direction of one UDP association; 0: no limit.")           \
+	P(SIZE, udp_bandwidth_bytes, "udp-bandwidth", "0", 0, 1099511627776, RELOAD,              \
+	  "Bytes a second likewise.")                                                             \
 	P(DURATION, drain_timeout_ms, "drain-timeout", "30s", 0, 86400000, RELOAD,                \
 	  "How long SIGTERM waits for sessions to end.")
 PARAM_DECLARE(limits_params, LIMITS_PARAMS);
@@ -91,7 +128,7 @@ PARAM_DECLARE(dns_params, DNS_PARAMS);
 	  "then unreachable. Without any, the routes decide.")                                    \
 	P(TEXT, interface, "interface", NULL, 0, 0, RELOAD,                                       \
 	  "Interface to connect through, whatever the routes say.")                               \
-	P(COUNT, fwmark, "fwmark", NULL, 1, 4294967295, RELOAD,                                   \
+	P(MARK, fwmark, "fwmark", NULL, 1, 4294967295, RELOAD,                                    \
 	  "Mark of the packets, for rules of the routing and the firewall.")                      \
 	P(BOOL, fast_open, "tcp-fast-open", "no", 0, 0, RELOAD,                                   \
 	  "When a client sends data right behind its request, send that with the SYN (RFC 7413) " \
@@ -137,7 +174,11 @@ enum dns_family {
 struct listen_config {
 	const char *name;
 	const struct listen_params *params;
-	struct users *users; /* NULL unless auth = password */
+	struct users *users;         /* NULL unless auth = password */
+	struct addr udp_public_ipv4; /* AF_UNSPEC: none */
+	struct addr udp_public_ipv6;
+	struct rule_ports udp_ports;  /* all 0: any */
+	struct rule_ports bind_ports; /* likewise */
 };
 
 struct config {
@@ -162,10 +203,19 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 /* NULL is fine. */
 void config_free(struct config *config);
 
+/* The egress that is equal to one of another configuration, or NULL. */
+const struct egress *config_same_egress(const struct config *config, const struct egress *egress);
+
 /* What root must leave us for the egresses: PRIVILEGES_NET_* bits. */
 unsigned config_capabilities(const struct config *config);
 
 /* The section that has this listening address, or NULL. */
 const struct listen_config *config_find_listen(const struct config *config, const struct addr *a);
+
+/* The section under which a session goes on that an older configuration's section `old` accepted at
+ * `a`: the one with the address; or, the address being gone, the one of that name; or one with that
+ * users file. NULL: none of these. */
+const struct listen_config *config_follow_listen(const struct config *config, const struct addr *a,
+						 const struct listen_config *old);
 
 #endif

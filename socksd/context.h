@@ -12,6 +12,7 @@
 #include "socksd/auth.h"
 #include "socksd/clients.h"
 #include "socksd/config.h"
+#include "socksd/datagrams.h"
 #include "socksd/metrics.h"
 #include "socksd/pipe.h"
 #include "socksd/resolver.h"
@@ -32,6 +33,8 @@ struct context {
 	size_t scratch_bytes;
 	struct pipe *pipe;
 	struct resolver *resolver;
+	struct datagrams *datagrams; /* for one batch at a time */
+	struct crypto_key key;       /* for hashes of what strangers choose */
 	/* current; changes at a reload */
 	const struct config *config;
 	struct addr *own; /* addresses this worker listens on */
@@ -41,6 +44,9 @@ struct context {
 	struct session *sessions;
 	struct log_limit egress_log;
 	void (*on_session_end)(struct context *context);
+	/* Two descriptors more than a session has anyway: whether there are any. */
+	bool (*claim_slot)(struct context *context);
+	void (*release_slot)(struct context *context);
 };
 
 #endif

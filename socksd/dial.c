@@ -3,6 +3,7 @@
 
 #include "common/container.h"
 
+#include "socksd/eyeballs.h"
 #include "socksd/relay.h"
 
 #include <errno.h>
@@ -11,24 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-	ADDRESSES_PER_FAMILY = 8,
-	ATTEMPTS_AT_ONCE = 4,
-	STAGGER_MS = 250,         /* RFC 8305 section 5, Connection Attempt Delay */
-	RESOLUTION_DELAY_MS = 50, /* RFC 8305 section 3: how long A waits for AAAA */
-};
-
 struct attempt {
 	struct watch watch;
 	struct dial *dial;
 	struct addr addr;
-};
-
-/* The addresses of one family that are still to be tried. */
-struct candidates {
-	struct addr items[ADDRESSES_PER_FAMILY];
-	unsigned count;
-	unsigned next;
 };
 
 struct dial {
@@ -41,11 +28,9 @@ struct dial {
 	/* The worst that lookups said; it is reported when they found no address to try. */
 	enum ares_io_status lookup_status;
 	bool ended;
-	bool next_is_ipv4; /* whose turn it is */
-	struct candidates ipv6;
-	struct candidates ipv4;
-	struct attempt attempts[ATTEMPTS_AT_ONCE];
-	struct timer next_timer; /* when to start the next attempt */
+	struct eyeballs eyeballs; /* which address next, and when */
+	struct attempt attempts[EYEBALLS_AT_ONCE];
+	struct timer next_timer; /* when to ask it again */
 	struct task start_task;
 	bool failed; /* some attempt has: the two below say the most telling result */
 	enum socks5_reply reply;
@@ -67,7 +52,7 @@ static void end(struct dial *d)
 	d->ended = true;
 	timer_stop(&d->next_timer);
 	task_cancel(&d->start_task);
-	for (int i = 0; i < ATTEMPTS_AT_ONCE; i++) {
+	for (int i = 0; i < EYEBALLS_AT_ONCE; i++) {
 		watch_close(&d->attempts[i].watch);
 	}
 	if (d->lookups == 0) {
@@ -92,38 +77,10 @@ static void note_failure(struct dial *d, enum socks5_reply reply, const char *wh
 	d->failed = true;
 }
 
-static bool attempts_running(const struct dial *d)
-{
-	for (int i = 0; i < ATTEMPTS_AT_ONCE; i++) {
-		if (watch_active(&d->attempts[i].watch)) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool candidates_left(const struct dial *d)
-{
-	return d->ipv6.next < d->ipv6.count || d->ipv4.next < d->ipv4.count;
-}
-
-static void start_next(struct dial *d);
-
-/* After a failure: try the next, wait for what is under way, or report. */
-static void go_on(struct dial *d)
+static void report_failed(struct dial *d)
 {
 	struct dial_result result;
 
-	if (d->ended) {
-		return;
-	}
-	if (candidates_left(d)) {
-		start_next(d);
-		return;
-	}
-	if (d->lookups > 0 || attempts_running(d)) {
-		return;
-	}
 	if (!d->failed) {
 		note_failure(d, SOCKS5_HOST_UNREACHABLE, ares_io_status_text(d->lookup_status));
 	}
@@ -131,6 +88,8 @@ static void go_on(struct dial *d)
 	d->done(d->arg, &result);
 	end(d);
 }
+
+static void go_on(struct dial *d);
 
 /* --- connecting ------------------------------------------------------------------------------ */
 
@@ -154,6 +113,7 @@ static void attempt_failed(struct attempt *a, int error)
 	enum socks5_reply reply = socks5_reply_from_errno(error);
 
 	watch_close(&a->watch);
+	eyeballs_failed(&a->dial->eyeballs);
 	note_failure(a->dial, reply, socks5_reply_name(reply));
 	go_on(a->dial);
 }
@@ -257,81 +217,71 @@ static bool connect_to(struct attempt *a, const struct egress *egress)
 
 static struct attempt *free_attempt(struct dial *d)
 {
-	for (int i = 0; i < ATTEMPTS_AT_ONCE; i++) {
-		if (!watch_active(&d->attempts[i].watch)) {
-			return &d->attempts[i];
-		}
+	int i = 0;
+
+	while (watch_active(&d->attempts[i].watch)) {
+		i++;
 	}
-	return NULL;
+	return &d->attempts[i];
 }
 
-/* The next address, families taking turns. */
-static bool take_candidate(struct dial *d, struct addr *ret_addr)
+/* Begin to connect to an address, if that is allowed and possible. */
+static void try_address(struct dial *d, const struct addr *addr)
 {
-	struct candidates *turn = d->next_is_ipv4 ? &d->ipv4 : &d->ipv6;
+	struct attempt *a = free_attempt(d);
+	const struct egress *egress = NULL;
+	const char *why = NULL;
 
-	if (turn->next == turn->count) {
-		turn = d->next_is_ipv4 ? &d->ipv6 : &d->ipv4;
+	if (!d->config.allowed(d->arg, addr, &egress, &why)) {
+		note_failure(d, SOCKS5_NOT_ALLOWED, why);
+		return;
 	}
-	if (turn->next == turn->count) {
-		return false;
+	a->dial = d;
+	a->addr = *addr;
+	if (connect_to(a, egress)) {
+		eyeballs_started(&d->eyeballs, loop_now_ms(d->config.loop));
 	}
-	*ret_addr = turn->items[turn->next++];
-	d->next_is_ipv4 = turn == &d->ipv6;
-	return true;
 }
 
 static void on_next_timer(struct timer *timer)
 {
-	start_next(container_of(timer, struct dial, next_timer));
+	go_on(container_of(timer, struct dial, next_timer));
 }
 
-/* Start attempts until one is under way, or nothing is left to try. */
-static void start_next(struct dial *d)
+/* Something has happened: do what there is to do now. */
+static void go_on(struct dial *d)
 {
-	struct attempt *a = free_attempt(d);
-	const char *why = NULL;
-	struct addr addr;
+	const uint64_t now_ms = loop_now_ms(d->config.loop);
+	enum eyeballs_verdict verdict = EYEBALLS_TRY;
+	uint64_t due_ms;
 
-	while (a && take_candidate(d, &addr)) {
-		const struct egress *egress = NULL;
+	if (d->ended) {
+		return;
+	}
+	while (verdict == EYEBALLS_TRY) {
+		struct addr addr;
 
-		if (!d->config.allowed(d->arg, &addr, &egress, &why)) {
-			note_failure(d, SOCKS5_NOT_ALLOWED, why);
-			continue;
-		}
-		a->dial = d;
-		a->addr = addr;
-		if (connect_to(a, egress)) {
-			timer_start(&d->next_timer, d->config.loop,
-				    loop_now_ms(d->config.loop) + STAGGER_MS, on_next_timer);
-			return;
+		verdict = eyeballs_next(&d->eyeballs, now_ms, &addr, &due_ms);
+		if (verdict == EYEBALLS_TRY) {
+			try_address(d, &addr);
 		}
 	}
-	if (a) {
-		go_on(d);
+	if (verdict == EYEBALLS_EXHAUSTED) {
+		report_failed(d);
+	} else if (due_ms == UINT64_MAX) {
+		timer_stop(&d->next_timer);
+	} else {
+		timer_start(&d->next_timer, d->config.loop, due_ms, on_next_timer);
 	}
 }
 
 /* --- resolving ------------------------------------------------------------------------------- */
-
-static void add_candidate(struct dial *d, const struct addr *addr)
-{
-	struct candidates *c = addr->sa.sa_family == AF_INET ? &d->ipv4 : &d->ipv6;
-
-	if (c->count < ADDRESSES_PER_FAMILY) {
-		c->items[c->count] = *addr;
-		addr_set_port(&c->items[c->count], d->port);
-		c->count++;
-	}
-}
 
 /* An answer has come, for one family or both. */
 static void on_lookup(void *arg, enum ares_io_status status, const struct addr *addresses,
 		      size_t count)
 {
 	struct dial *d = arg;
-	bool only_ipv4;
 
 	d->lookups--;
 	if (d->ended) {
@@ -341,25 +291,21 @@ static void on_lookup(void *arg, enum ares_io_status status, const struct addr *
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
-		add_candidate(d, &addresses[i]);
+		struct addr addr = addresses[i];
+
+		addr_set_port(&addr, d->port);
+		eyeballs_add(&d->eyeballs, &addr);
 	}
 	d->lookup_status = status > d->lookup_status ? status : d->lookup_status;
-	only_ipv4 = d->lookups > 0 && d->ipv6.count == 0 && d->ipv4.count > 0;
-	if (attempts_running(d)) {
-		return; /* the timer or a failure gets to the new ones */
-	}
-	if (only_ipv4) {
-		timer_start(&d->next_timer, d->config.loop,
-			    loop_now_ms(d->config.loop) + RESOLUTION_DELAY_MS, on_next_timer);
-	} else {
-		go_on(d);
-	}
+	eyeballs_answered(&d->eyeballs, loop_now_ms(d->config.loop));
+	go_on(d);
 }
 
 static void look_up(struct dial *d, const char *name)
 {
 	/* Both at once, before any answer: a lookup may be answered from within. */
 	d->lookups = d->config.family == AF_UNSPEC ? 2 : 1;
+	eyeballs_expect(&d->eyeballs, d->lookups);
 	if (d->config.family != AF_INET) {
 		resolver_lookup(d->config.resolver, name, AF_INET6, on_lookup, d);
 	}
@@ -374,10 +320,10 @@ static void on_start(struct task *task)
 {
 	struct dial *d = container_of(task, struct dial, start_task);
 
-	if (candidates_left(d)) {
-		start_next(d);
-	} else {
+	if (d->name[0] != '\0') {
 		look_up(d, d->name);
+	} else {
+		go_on(d);
 	}
 }
 
@@ -394,7 +340,10 @@ struct dial *dial_start(const struct dial_config *config, const struct socks5_ta
 	d->arg = arg;
 	d->port = target->port;
 	if (target->addr.sa.sa_family != AF_UNSPEC) {
-		add_candidate(d, &target->addr);
+		struct addr addr = target->addr;
+
+		addr_set_port(&addr, target->port);
+		eyeballs_add(&d->eyeballs, &addr);
 	} else {
 		memcpy(d->name, target->name, sizeof d->name);
 	}

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Connects to a target: resolves its name without blocking, asks for each address whether and from
- * where it may be connected to, and connects by Happy Eyeballs (RFC 8305): IPv6 first, families
- * alternating, the next attempt 250 ms after the last or at once when one fails. Only addresses
- * that were checked are connected to.
+ * where it may be connected to, and connects in the order and at the times that eyeballs.h says.
+ * Only addresses that were checked are connected to.
  *
  * Thread: the worker's. There is no timer for the whole: the owner cancels.
  */

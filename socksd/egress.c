@@ -7,16 +7,30 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static const struct addr *address_for(const struct egress *egress, int family)
+const struct addr *egress_address(const struct egress *egress, int family)
 {
-	return family == AF_INET ? &egress->ipv4 : &egress->ipv6;
+	const struct addr *a = family == AF_INET ? &egress->ipv4 : &egress->ipv6;
+
+	return a->sa.sa_family == family ? a : NULL;
 }
 
 bool egress_has_family(const struct egress *egress, int family)
 {
 	bool any = egress->ipv4.sa.sa_family == AF_UNSPEC && egress->ipv6.sa.sa_family == AF_UNSPEC;
 
-	return any || address_for(egress, family)->sa.sa_family == family;
+	return any || egress_address(egress, family);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+bool egress_equal(const struct egress *a, const struct egress *b)
+{
+	return same_text(a->name, b->name) && addr_equal(&a->ipv4, &b->ipv4) &&
+	       addr_equal(&a->ipv6, &b->ipv6) && same_text(a->interface, b->interface) &&
+	       a->fwmark == b->fwmark;
 }
 
 static int bind_address(const struct addr *a, int fd)
@@ -31,10 +45,8 @@ static int bind_address(const struct addr *a, int fd)
 	return 0;
 }
 
-int egress_apply(const struct egress *egress, int fd, int family)
+int egress_mark(const struct egress *egress, int fd, int family)
 {
-	const struct addr *a = address_for(egress, family);
-
 	if (!egress_has_family(egress, family)) {
 		return -ENETUNREACH;
 	}
@@ -46,7 +58,15 @@ int egress_apply(const struct egress *egress, int fd, int family)
 	    setsockopt(fd, SOL_SOCKET, SO_MARK, &egress->fwmark, sizeof egress->fwmark) < 0) {
 		return -errno;
 	}
-	return a->sa.sa_family == family ? bind_address(a, fd) : 0;
+	return 0;
+}
+
+int egress_apply(const struct egress *egress, int fd, int family)
+{
+	const struct addr *a = egress_address(egress, family);
+	int r = egress_mark(egress, fd, family);
+
+	return r == 0 && a ? bind_address(a, fd) : r;
 }
 
 void egress_fast_open(const struct egress *egress, int fd)

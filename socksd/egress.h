@@ -24,6 +24,15 @@ struct egress {
  * but none of its family. */
 bool egress_has_family(const struct egress *egress, int family);
 
+/* Whether sockets prepared by both leave in the same way, and under the same name. */
+bool egress_equal(const struct egress *a, const struct egress *b);
+/* The address to leave from, or to listen on; NULL: none of that family is named. */
+const struct addr *egress_address(const struct egress *egress, int family);
+
+/* Set interface and mark of a socket, but bind it to no address: for sockets that listen. 0 or
+ * -errno, as egress_apply() has it. */
+int egress_mark(const struct egress *egress, int fd, int family);
+
 /* Prepare a socket that is not bound yet, TCP or UDP, to talk to addresses of `family`. The port is
  * chosen when the socket connects, so that one address serves more connections than it has ports
  * (IP_BIND_ADDRESS_NO_PORT). 0 or -errno: -ENETUNREACH as egress_has_family() has it, -EPERM when a

@@ -7,6 +7,7 @@
 #include "common/suggest.h"
 
 #include "socksd/config.h"
+#include "socksd/expected_peer.h"
 #include "socksd/host.h"
 #include "socksd/resolver.h"
 #include "socksd/rules.h"
@@ -159,9 +160,26 @@ static int take_words(struct question *q, char *const *words, size_t count)
 
 /* --- the answer ------------------------------------------------------------------------------ */
 
+/* NULL: there is none. */
 static void print_rule(const struct rule *rule)
 {
-	printf("[rule %s] at %s:%u", rule->name, rule->file, rule->line);
+	if (rule) {
+		printf("[rule %s] at %s:%u", rule->name, rule->file, rule->line);
+	} else {
+		printf("no rule matches");
+	}
+}
+
+/* BIND for 0.0.0.0 or ::. */
+static bool explain_anybody(struct question *q, const struct addr *anybody)
+{
+	const struct rule *rule;
+	bool denied = rules_deny_anybody(&q->config->rules, &q->request, anybody, &rule);
+
+	printf("%s anybody: ", denied ? "deny" : "allow");
+	print_rule(rule);
+	puts(denied ? "" : ", if it and the guard let the peer through that comes");
+	return !denied;
 }
 
 static bool explain_address(struct question *q, const struct addr *address)
@@ -170,6 +188,9 @@ static bool explain_address(struct question *q, const struct addr *address)
 	struct rules_verdict verdict;
 	char text[ADDR_TEXT_MAX];
 
+	if (q->request.command == SOCKS5_BIND && expected_peer_is_anybody(address)) {
+		return explain_anybody(q, address);
+	}
 	addr_set_port(&shown, q->target.port);
 	host_note_local(&q->guard, &shown, &q->local);
 	verdict = rules_check(&q->config->rules, &q->request, address, &q->guard);
@@ -177,10 +198,8 @@ static bool explain_address(struct question *q, const struct addr *address)
 	       addr_format(&shown, text, sizeof text));
 	if (verdict.guard != GUARD_ALLOWED) {
 		printf("guard, %s", guard_verdict_name(verdict.guard));
-	} else if (verdict.rule) {
-		print_rule(verdict.rule);
 	} else {
-		printf("no rule matches");
+		print_rule(verdict.rule);
 	}
 	if (verdict.egress) {
 		printf(", egress %s", verdict.egress->name);
@@ -317,6 +336,9 @@ static int explain(const void *config, char *const *words, size_t word_count)
 	}
 	if (list_listeners(&q) < 0) {
 		return EXPLAIN_FAILED;
+	}
+	if (q.request.command == SOCKS5_BIND) {
+		q.guard.listener_count = 0; /* the peer is not connected to */
 	}
 	q.guard.client = &q.client;
 	q.request.client = &q.client;

@@ -7,6 +7,10 @@
 
 #include "common/metrics.h"
 
+#include "socksd/udp_drops.h"
+
+#define UDP_DROP_METRIC(X, name, help) X(udp_drop_##name, help)
+
 #define SOCKSD_METRICS(X)                                                                          \
 	X(sessions_accepted, "Connections accepted.")                                              \
 	X(sessions_now, "Sessions open now.")                                                      \
@@ -37,6 +41,11 @@
 	X(names_asked, "Lookups that DNS was asked for.")                                          \
 	X(dial_failed, "Requests for a target that could not be reached.")                         \
 	X(dial_timeout, "Requests for a target that did not answer in time.")                      \
+	X(bind_waiting_now, "BIND requests that wait for their peer now.")                         \
+	X(bind_connected, "BIND requests whose peer has connected.")                               \
+	X(bind_strangers, "Connections to BIND requests that were reset: somebody else's.")        \
+	X(bind_timeout, "BIND requests whose peer did not connect in time.")                       \
+	X(bind_refused, "BIND requests refused: max-binds-per-client was reached.")                \
 	X(idle_timeout, "Sessions ended because nothing moved for too long.")                      \
 	X(stall_timeout, "Sessions ended because one side took no bytes for too long.")            \
 	X(resets_passed, "Sessions ended because one side reset its connection.")                  \
@@ -44,6 +53,12 @@
 	X(bytes_up, "Bytes from clients to targets, of sessions that have ended.")                 \
 	X(bytes_down, "Bytes from targets to clients, of sessions that have ended.")               \
 	X(bytes_spliced, "Of both, bytes that went through a pipe without being copied.")          \
+	X(udp_associations, "UDP associations begun.")                                             \
+	X(udp_associations_now, "UDP associations open now.")                                      \
+	X(udp_refused_per_client, "UDP associations refused: max-udp-per-client was reached.")     \
+	X(udp_datagrams_up, "Datagrams from clients sent on to targets.")                          \
+	X(udp_datagrams_down, "Datagrams from targets sent on to clients.")                        \
+	UDP_DROPS(UDP_DROP_METRIC, X)                                                              \
 	X(pipe_missing,                                                                            \
 	  "Bulk reads that were copied for lack of a pipe, of sessions that have ended.")
 

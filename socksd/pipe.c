@@ -7,6 +7,7 @@
 
 enum {
 	RETRY_MS = 5000,
+	PIECE_GROWTH_BYTES = 1 << 12,
 	DEFAULT_PIPE_BYTES = 1 << 20,
 	DEFAULT_USER_PAGES = 16384,
 };
@@ -89,6 +90,27 @@ bool pipe_ready(struct pipe *pipe, uint64_t now_ms)
 	}
 	pipe->retry_ms = 0;
 	return true;
+}
+
+size_t pipe_piece(const struct pipe *pipe)
+{
+	return PIPE_BYTES_MAX - pipe->less_bytes;
+}
+
+void pipe_taken(struct pipe *pipe)
+{
+	pipe->less_bytes -=
+		pipe->less_bytes < PIECE_GROWTH_BYTES ? pipe->less_bytes : PIECE_GROWTH_BYTES;
+}
+
+void pipe_refused(struct pipe *pipe, size_t bytes)
+{
+	size_t piece_bytes = pipe_piece(pipe);
+
+	if (bytes >= PIPE_PIECE_MIN && piece_bytes > PIPE_PIECE_MIN) {
+		piece_bytes = piece_bytes / 2 > PIPE_PIECE_MIN ? piece_bytes / 2 : PIPE_PIECE_MIN;
+		pipe->less_bytes = PIPE_BYTES_MAX - piece_bytes;
+	}
 }
 
 void pipe_close(struct pipe *pipe)

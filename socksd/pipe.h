@@ -21,6 +21,7 @@
 enum {
 	PIPE_BYTES_MAX = 1 << 20, /* what is asked for first; then half, until */
 	PIPE_BYTES_MIN = 1 << 18, /* the least that beats copying */
+	PIPE_PIECE_MIN = 1 << 16, /* the least that is moved at a time */
 };
 
 /* What the kernel allows a user without privileges. */
@@ -43,6 +44,7 @@ struct pipe {
 	int read_fd; /* both non-blocking */
 	int write_fd;
 	uint64_t retry_ms; /* not opened again before, after a failure */
+	size_t less_bytes; /* than PIPE_BYTES_MAX is to be moved at a time */
 };
 
 /* want_bytes: from pipe_size_for(). Nothing is opened yet. */
@@ -50,6 +52,13 @@ void pipe_init(struct pipe *pipe, size_t want_bytes);
 
 /* Whether the pipe is open, with PIPE_BYTES_MIN at least; opens it if need be. */
 bool pipe_ready(struct pipe *pipe, uint64_t now_ms);
+
+/* How much to move at a time: PIPE_BYTES_MAX, and less for a while when a receiver has refused so
+ * much of a move though its socket had room. That happens when TCP is short of memory, and what is
+ * refused has to be held elsewhere. Pure. */
+size_t pipe_piece(const struct pipe *pipe);
+void pipe_taken(struct pipe *pipe);
+void pipe_refused(struct pipe *pipe, size_t bytes);
 
 /* Close it, with what is in it; it will be opened again when needed. Harmless when closed. */
 void pipe_close(struct pipe *pipe);

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum {
-	/* The turn of one flow, before others get theirs. */
+	/* The turn of one flow, before others get theirs: so many reads, or about so many bytes. */
 	TURN_ROUNDS = 16,
 	TURN_BYTES = 1 << 20,
 	/* A socket that is writable takes one packet, however little its room: many such packets
@@ -95,7 +95,7 @@ static void receiver_gone(struct relay *r, int from, int error)
 	}
 	receiver->readable = true;
 	receiver->eager = true;
-	loop_run_task(r->loop, &r->more, r->more.fn);
+	loop_run_heavy_task(r->loop, &r->more, r->more.fn);
 }
 
 /* --- sending --------------------------------------------------------------------------------- */
@@ -285,6 +285,7 @@ static void send_from_pipe(struct relay *r, int from, size_t len)
 		}
 	}
 	if (len == 0) {
+		pipe_taken(r->pipe);
 		return;
 	}
 	if (error != EAGAIN && !splice_is_unsupported(error)) {
@@ -292,8 +293,11 @@ static void send_from_pipe(struct relay *r, int from, size_t len)
 		receiver_gone(r, from, error);
 		return;
 	}
-	/* It had less room than it said. */
-	receiver->writable = error != EAGAIN;
+	if (error == EAGAIN) {
+		/* It had less room than it said. */
+		receiver->writable = false;
+		pipe_refused(r->pipe, len);
+	}
 	if (hold_from_pipe(flow, r->pipe, len) < 0) {
 		pipe_close(r->pipe);
 		end(r, RELAY_NO_MEMORY);
@@ -334,7 +338,7 @@ static void move_bulk(struct relay *r, int from)
 	if (len == 0) {
 		return;
 	}
-	len = len < RELAY_BULK_BYTES ? len : RELAY_BULK_BYTES;
+	len = len < pipe_piece(r->pipe) ? len : pipe_piece(r->pipe);
 	if (pipe_ready(r->pipe, loop_now_ms(r->loop))) {
 		move_by_pipe(r, from, len);
 		return;
@@ -364,22 +368,51 @@ static void finish(struct relay *r, int from)
 	}
 }
 
-/* Move bytes of one direction as far as both sockets allow, within the turn's share. */
+/* Whether there is something to move, and room for it. What is held goes first, and an end is
+ * passed on. */
+static bool may_move(struct relay *r, int from)
+{
+	struct relay_flow *flow = &r->flow[from];
+
+	if (r->ending || flow->finished || flow->broken || !flush(r, from)) {
+		return false;
+	}
+	if (flow->ended) {
+		finish(r, from);
+		return false;
+	}
+	return r->side[from].readable && r->side[other(from)].writable;
+}
+
+static void wait_turn(struct relay *r)
+{
+	if (!r->ending) {
+		loop_run_heavy_task(r->loop, &r->more, r->more.fn);
+	}
+}
+
+/* Something has happened to one of the sockets: move bytes of one direction at once as long as it
+ * is small; a bulk flow waits for its turn, so that those who have waited longer get theirs. */
 static void pump(struct relay *r, int from)
+{
+	for (int round = 0; may_move(r, from); round++) {
+		if (r->flow[from].gear != RELAY_SMALL || round == TURN_ROUNDS) {
+			wait_turn(r);
+			return;
+		}
+		move_small(r, from);
+	}
+}
+
+/* The turn of one direction, bulk or not. */
+static void take_turn(struct relay *r, int from)
 {
 	struct relay_flow *flow = &r->flow[from];
 	uint64_t bytes_before = flow->bytes;
 
-	for (int round = 0; round < TURN_ROUNDS && flow->bytes - bytes_before < TURN_BYTES;
-	     round++) {
-		if (r->ending || flow->finished || flow->broken || !flush(r, from)) {
-			return;
-		}
-		if (flow->ended) {
-			finish(r, from);
-			return;
-		}
-		if (!r->side[from].readable || !r->side[other(from)].writable) {
+	for (int round = 0; may_move(r, from); round++) {
+		if (round == TURN_ROUNDS || flow->bytes - bytes_before >= TURN_BYTES) {
+			wait_turn(r);
 			return;
 		}
 		if (flow->gear == RELAY_BULK) {
@@ -387,9 +420,6 @@ static void pump(struct relay *r, int from)
 		} else {
 			move_small(r, from);
 		}
-	}
-	if (!r->ending) {
-		loop_run_task(r->loop, &r->more, r->more.fn);
 	}
 }
 
@@ -399,8 +429,8 @@ static void on_more(struct task *task)
 {
 	struct relay *r = container_of(task, struct relay, more);
 
-	pump(r, RELAY_CLIENT);
-	pump(r, RELAY_TARGET);
+	take_turn(r, RELAY_CLIENT);
+	take_turn(r, RELAY_TARGET);
 }
 
 static void on_ready(struct relay *r, int side, uint32_t events)
@@ -462,7 +492,7 @@ void relay_start(struct relay *r, const struct relay_ops *ops)
 	r->more.fn = on_more;
 	if (r->flow[RELAY_CLIENT].held || r->side[RELAY_CLIENT].readable ||
 	    r->side[RELAY_TARGET].readable) {
-		loop_run_task(r->loop, &r->more, on_more);
+		loop_run_heavy_task(r->loop, &r->more, on_more);
 	}
 }
 

@@ -16,6 +16,8 @@
  * only small reads decide about these.
  *
  * Both sockets are watched edge-triggered, once; each flow touches only the socket that is ready.
+ * Small reads are moved when the event comes; bulk flows wait for their turns, first come, first
+ * served, so that each gets its share and nobody waits for all of them.
  *
  * Thread: the worker's. SIGPIPE must be ignored. Ownership: the relay owns both descriptors,
  * through its watches, from relay_start() to relay_done().

@@ -65,11 +65,10 @@ static const char *parse_port(const char *text, uint16_t *ret_port)
 	return text + len;
 }
 
-int rule_add_ports(struct rule *rule, const char *text, const char **reterr_why)
+int rule_parse_ports(const char *text, struct rule_ports *ret_ports, const char **reterr_why)
 {
 	struct rule_ports ports = { 0 };
 	const char *rest = parse_port(text, &ports.first);
-	struct rule_ports *grown;
 
 	ports.last = ports.first;
 	if (rest && rest[0] == '-') {
@@ -82,6 +81,19 @@ int rule_add_ports(struct rule *rule, const char *text, const char **reterr_why)
 	if (ports.first > ports.last) {
 		*reterr_why = "the lower port first was expected";
 		return -EINVAL;
+	}
+	*ret_ports = ports;
+	return 0;
+}
+
+int rule_add_ports(struct rule *rule, const char *text, const char **reterr_why)
+{
+	struct rule_ports ports;
+	struct rule_ports *grown;
+	int r = rule_parse_ports(text, &ports, reterr_why);
+
+	if (r < 0) {
+		return r;
 	}
 	grown = reallocarray(rule->ports, rule->port_count + 1, sizeof *grown);
 	if (!grown) {
@@ -216,12 +228,25 @@ static bool port_matches(const struct rule *rule, uint16_t port)
 	return rule->port_count == 0;
 }
 
+static bool command_matches(const struct rule *rule, enum socks5_command command)
+{
+	if (rule->commands == 0) {
+		return command != SOCKS5_BIND || !rule->allow;
+	}
+	return (rule->commands & 1u << command) != 0;
+}
+
+/* The conditions about who asks for what kind of service. */
+static bool party_matches(const struct rule *rule, const struct rules_request *request)
+{
+	return command_matches(rule, request->command) && user_matches(rule, request) &&
+	       (!rule->clients || netset_contains(rule->clients, request->client));
+}
+
 /* All conditions but the destination. */
 static bool request_matches(const struct rule *rule, const struct rules_request *request)
 {
-	return (rule->commands == 0 || (rule->commands & 1u << request->command) != 0) &&
-	       port_matches(rule, request->port) && user_matches(rule, request) &&
-	       (!rule->clients || netset_contains(rule->clients, request->client));
+	return port_matches(rule, request->port) && party_matches(rule, request);
 }
 
 static bool name_matches(const struct rule *rule, const struct rules_request *request)
@@ -293,7 +318,7 @@ struct rules_verdict rules_check(const struct rules *rules, const struct rules_r
 			verdict.rule = rule;
 		}
 	}
-	if (verdict.rule && !verdict.rule->allow) {
+	if (verdict.rule ? !verdict.rule->allow : request->command == SOCKS5_BIND) {
 		verdict.allowed = false;
 		return verdict;
 	}
@@ -320,6 +345,61 @@ bool rules_deny_name(const struct rules *rules, const struct rules_request *requ
 			return false; /* some addresses may be let through here */
 		}
 	}
+	*ret_rule = NULL;
+	return request->command == SOCKS5_BIND;
+}
+
+bool rules_know_bind(const struct rules *rules)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		if (rules->items[i].allow && (rules->items[i].commands & 1u << SOCKS5_BIND) != 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Whether the rule says something about peers that are not known yet. */
+static bool anybody_matches(const struct rule *rule, const struct addr *anybody)
+{
+	if (rule->allow) {
+		return !rule->destinations || rule->has_nets;
+	}
+	return !rule->destinations || address_matches(rule, anybody);
+}
+
+bool rules_deny_anybody(const struct rules *rules, const struct rules_request *request,
+			const struct addr *anybody, const struct rule **ret_rule)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct rule *rule = &rules->items[i];
+
+		if (request_matches(rule, request) && anybody_matches(rule, anybody)) {
+			*ret_rule = rule;
+			return !rule->allow;
+		}
+	}
+	*ret_rule = NULL;
+	return true;
+}
+
+bool rules_deny_command(const struct rules *rules, const struct rules_request *request,
+			const struct rule **ret_rule)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct rule *rule = &rules->items[i];
+
+		if (!party_matches(rule, request)) {
+			continue;
+		}
+		if (rule->allow) {
+			return false; /* some destination may be let through here */
+		}
+		if (rule->port_count == 0 && !rule->destinations) {
+			*ret_rule = rule;
+			return true;
+		}
+	}
 	return false;
 }
 
@@ -327,6 +407,9 @@ const char *rules_verdict_name(const struct rules_verdict *verdict)
 {
 	if (verdict->rule && !verdict->rule->allow) {
 		return "rule";
+	}
+	if (!verdict->allowed && verdict->guard == GUARD_ALLOWED) {
+		return "no_rule";
 	}
 	return guard_verdict_name(verdict->guard);
 }

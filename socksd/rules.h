@@ -8,6 +8,12 @@
  * the first that matches decides. When none matches, the request is allowed. What the rules allow
  * is still subject to the guard (guard.h).
  *
+ * BIND lets strangers connect to this host, so it is the other way round: it is denied unless a
+ * rule allows it, and a rule that allows matches it only if its `command` says bind. The
+ * destination is the peer that is expected, the port the one in the request, which says nothing
+ * about where the peer comes from. A client that expects 0.0.0.0 or :: gets any peer that the rules
+ * allow.
+ *
  *	command		connect, bind, udp
  *	client		the client's address is in one of the networks
  *	user		the client has given the password of one of these users
@@ -82,6 +88,9 @@ int rules_init(struct rules *rules, size_t count);
 /* Frees what the rules own. */
 void rules_done(struct rules *rules);
 
+/* "25" or "6000-6063". 0, or -EINVAL as below. */
+int rule_parse_ports(const char *text, struct rule_ports *ret_ports, const char **reterr_why);
+
 /* Add an item to a condition. 0, -ENOMEM, -E2BIG (too many), or -EINVAL with *reterr_why, a static
  * text. A rule's `allow` must be set before destinations are added. */
 int rule_add_command(struct rule *rule, const char *word, const char **reterr_why);
@@ -119,11 +128,25 @@ struct rules_verdict rules_check(const struct rules *rules, const struct rules_r
 				 const struct addr *address, const struct guard_context *guard);
 
 /* Whether a request for a name is denied whatever its addresses: asked before it is resolved, so
- * that DNS never hears of it. *ret_rule is the rule then. */
+ * that DNS never hears of it. *ret_rule is the rule then, or NULL: none allows a BIND. */
 bool rules_deny_name(const struct rules *rules, const struct rules_request *request,
 		     const struct rule **ret_rule);
 
-/* "rule", the guard's token, or "allowed": the one word for a verdict in logs. */
+/* Whether some rule may allow a BIND. */
+bool rules_know_bind(const struct rules *rules);
+
+/* Whether a BIND for whoever comes is denied, whoever that will be: by a rule (*ret_rule) without
+ * destination or with one that holds `anybody` (0.0.0.0 or ::), or because no rule allows it (NULL;
+ * one that lists names only does not). When not, *ret_rule is the rule that may allow it. */
+bool rules_deny_anybody(const struct rules *rules, const struct rules_request *request,
+			const struct addr *anybody, const struct rule **ret_rule);
+
+/* Whether the command, UDP ASSOCIATE, is denied to this client whatever the destination;
+ * request->name and port are not looked at. *ret_rule is the rule then. */
+bool rules_deny_command(const struct rules *rules, const struct rules_request *request,
+			const struct rule **ret_rule);
+
+/* "rule", "no_rule", the guard's token, or "allowed": the one word for a verdict in logs. */
 const char *rules_verdict_name(const struct rules_verdict *verdict);
 
 #endif

@@ -51,7 +51,7 @@ struct server {
 	struct shared *shared;
 	struct ports ports;
 	size_t sockets_at_start;
-	size_t session_count;
+	size_t slots_used;  /* by sessions, and by associations besides */
 	size_t session_max; /* by descriptors; then accepting waits */
 	bool waiting;       /* for a session to end */
 	bool draining;
@@ -96,7 +96,7 @@ static void refuse(struct server *server, enum clients_verdict verdict, const st
 /* Accept nobody as long as there are no descriptors for one more session. */
 static void update_waiting(struct server *server)
 {
-	bool waiting = server->session_count >= server->session_max;
+	bool waiting = server->slots_used >= server->session_max;
 	uint32_t suppressed;
 
 	if (waiting == server->waiting) {
@@ -117,8 +117,7 @@ static void update_waiting(struct server *server)
 	if (log_limit_ok(&server->waiting_log, loop_now_ms(server->context.loop), &suppressed)) {
 		log_event(LOG_LEVEL_WARNING, "accept-waiting", KV_TEXT("why", "descriptors"),
 			  KV_UINT("worker", server->worker->index),
-			  KV_UINT("sessions", server->session_count),
-			  KV_UINT("suppressed", suppressed));
+			  KV_UINT("slots", server->slots_used), KV_UINT("suppressed", suppressed));
 	}
 }
 
@@ -157,9 +156,9 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 		refuse(server, verdict, peer);
 		return;
 	}
-	server->session_count++;
+	server->slots_used++;
 	if (session_start(&server->context, fd, peer, listen, &port->want.addr) < 0) {
-		server->session_count--;
+		server->slots_used--;
 		clients_leave(clients, &source, true);
 		refuse(server, CLIENTS_NO_MEMORY, peer);
 	}
@@ -214,7 +213,7 @@ static void on_session_end(struct context *context)
 {
 	struct server *server = container_of(context, struct server, context);
 
-	server->session_count--;
+	server->slots_used--;
 	update_waiting(server);
 	for (struct port *port = server->ports.first; port; port = port->next) {
 		listener_fd_freed(port->front);
@@ -222,6 +221,26 @@ static void on_session_end(struct context *context)
 	if (server->draining && !context->sessions) {
 		service_worker_drained(server->service, server->worker);
 	}
+}
+
+static bool claim_slot(struct context *context)
+{
+	struct server *server = container_of(context, struct server, context);
+
+	if (server->slots_used >= server->session_max) {
+		return false;
+	}
+	server->slots_used++;
+	update_waiting(server);
+	return true;
+}
+
+static void release_slot(struct context *context)
+{
+	struct server *server = container_of(context, struct server, context);
+
+	server->slots_used--;
+	update_waiting(server);
 }
 
 /* The addresses that the guard must not let anybody reach through us. 0 or -ENOMEM. */
@@ -334,6 +353,7 @@ static void worker_end(struct worker *worker)
 	resolver_free(server->context.resolver);
 	free(server->context.own);
 	pipe_close(&server->pipe);
+	datagrams_free(server->context.datagrams);
 	free(server);
 	worker->state = NULL;
 }
@@ -361,8 +381,12 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.scratch_bytes = sizeof server->scratch,
 		.pipe = &server->pipe,
 		.config = config,
+		.datagrams = datagrams_new(),
 		.on_session_end = on_session_end,
+		.claim_slot = claim_slot,
+		.release_slot = release_slot,
 	};
+	crypto_random(&server->context.key, sizeof server->context.key);
 	prepare_pipe(server, service_sockets(service)->workers);
 	ports_init(&server->ports, &ports_ops, server);
 	server->sockets_at_start = service_sockets(service)->count;
@@ -370,6 +394,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	server->context.resolver =
 		resolver_new(worker->loop, worker->metrics, server->context.config->dns);
 	r = server->context.resolver ? update_ports(server) : -errno;
+	r = server->context.datagrams ? r : -ENOMEM;
 	if (r < 0) {
 		worker_end(worker);
 	}

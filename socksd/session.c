@@ -17,20 +17,23 @@ enum {
 	LINGER_MS = 1000, /* how long a refused client may take to read the refusal */
 };
 
-/* The life of a session. `handler` looks at bytes from the client; without one they wait in the
- * socket. */
+/* The life of a session. `handler` looks at bytes from the client, in the handshake's buffer or, if
+ * it reads, in the socket; without one they wait there. */
 static const struct session_row {
 	const char *name;
 	enum progress (*handler)(struct session *s);
+	bool reads;
 } session_table[] = {
-	[SESSION_GREETING] = { "greeting", session_on_greeting },
-	[SESSION_AUTH] = { "auth", session_on_auth },
-	[SESSION_VERIFY] = { "verify", NULL },
-	[SESSION_REQUEST] = { "request", session_on_request },
-	[SESSION_DIAL] = { "dial", NULL },
-	[SESSION_RELAY] = { "relay", NULL },
-	[SESSION_LINGER] = { "linger", session_on_linger },
-	[SESSION_ENDED] = { "ended", NULL },
+	[SESSION_GREETING] = { "greeting", session_on_greeting, false },
+	[SESSION_AUTH] = { "auth", session_on_auth, false },
+	[SESSION_VERIFY] = { "verify", NULL, false },
+	[SESSION_REQUEST] = { "request", session_on_request, false },
+	[SESSION_DIAL] = { "dial", NULL, false },
+	[SESSION_BIND] = { "bind", session_on_bind_data, false },
+	[SESSION_RELAY] = { "relay", NULL, false },
+	[SESSION_ASSOCIATE] = { "associate", session_on_control, true },
+	[SESSION_LINGER] = { "linger", session_on_linger, true },
+	[SESSION_ENDED] = { "ended", NULL, false },
 };
 
 static void on_deadline(struct timer *timer);
@@ -67,8 +70,12 @@ static uint64_t deadline_of(const struct session *s, enum session_state state)
 	switch (state) {
 	case SESSION_DIAL:
 		return now_ms + limits->connect_timeout_ms;
+	case SESSION_BIND:
+		return now_ms + limits->bind_timeout_ms;
 	case SESSION_RELAY:
 		return now_ms + limits->idle_timeout_ms;
+	case SESSION_ASSOCIATE:
+		return now_ms + limits->udp_idle_timeout_ms;
 	case SESSION_LINGER:
 		return now_ms + LINGER_MS;
 	default:
@@ -129,6 +136,18 @@ static unsigned sides_to_reset(enum session_end_reason reason)
 	}
 }
 
+static uint64_t bytes_up(const struct session *s)
+{
+	return s->associate ? associate_totals(s->associate).bytes_up
+			    : s->relay.flow[RELAY_CLIENT].bytes;
+}
+
+static uint64_t bytes_down(const struct session *s)
+{
+	return s->associate ? associate_totals(s->associate).bytes_down
+			    : s->relay.flow[RELAY_TARGET].bytes;
+}
+
 static void count_end(struct session *s, enum session_end_reason reason)
 {
 	static const int metric_of[] = {
@@ -145,6 +164,7 @@ static void count_end(struct session *s, enum session_end_reason reason)
 		[SESSION_END_DENIED] = METRIC_dial_denied,
 		[SESSION_END_UNREACHABLE] = METRIC_dial_failed,
 		[SESSION_END_CONNECT_TIMEOUT] = METRIC_dial_timeout,
+		[SESSION_END_BIND_TIMEOUT] = METRIC_bind_timeout,
 		[SESSION_END_NO_MEMORY] = METRIC_refused_memory,
 		[SESSION_END_REVOKED] = METRIC_sessions_revoked,
 		[SESSION_END_SHUTDOWN] = METRIC_COUNT,
@@ -154,8 +174,8 @@ static void count_end(struct session *s, enum session_end_reason reason)
 		session_count(s, (enum socksd_metric)metric_of[reason], 1);
 	}
 	session_count(s, METRIC_sessions_now, -1);
-	session_count(s, METRIC_bytes_up, (int64_t)s->relay.flow[RELAY_CLIENT].bytes);
-	session_count(s, METRIC_bytes_down, (int64_t)s->relay.flow[RELAY_TARGET].bytes);
+	session_count(s, METRIC_bytes_up, (int64_t)bytes_up(s));
+	session_count(s, METRIC_bytes_down, (int64_t)bytes_down(s));
 	session_count(s, METRIC_bytes_spliced,
 		      (int64_t)(s->relay.flow[RELAY_CLIENT].spliced +
 				s->relay.flow[RELAY_TARGET].spliced));
@@ -170,7 +190,10 @@ static void log_end(struct session *s, enum session_end_reason reason)
 	uint64_t duration_ms = loop_now_ms(s->context->loop) - s->accepted_ms;
 	enum privacy_destinations destinations =
 		(enum privacy_destinations)s->context->config->log->destinations;
+	struct associate_totals udp =
+		s->associate ? associate_totals(s->associate) : (struct associate_totals){ 0 };
 	char client[ADDR_TEXT_MAX];
+	char drops[ASSOCIATE_DROPS_TEXT_MAX];
 
 	log_event(
 		LOG_LEVEL_INFO, "session-end",
@@ -178,8 +201,10 @@ static void log_end(struct session *s, enum session_end_reason reason)
 		KV_BYTES("user", s->user ? (const void *)s->user : "-", s->user ? s->user_len : 1),
 		KV_TEXT("command", s->command ? socks5_command_name(s->command) : NULL),
 		KV_TEXT("destination", privacy_destination(destinations, s->target)),
-		KV_UINT("bytes_up", s->relay.flow[RELAY_CLIENT].bytes),
-		KV_UINT("bytes_down", s->relay.flow[RELAY_TARGET].bytes),
+		KV_UINT("bytes_up", bytes_up(s)), KV_UINT("bytes_down", bytes_down(s)),
+		KV_UINT("datagrams_up", udp.datagrams_up),
+		KV_UINT("datagrams_down", udp.datagrams_down),
+		KV_TEXT("dropped", s->associate ? associate_drops(s->associate, drops) : NULL),
 		KV_UINT("duration_ms", duration_ms), KV_TEXT("end", session_end_name(reason)),
 		KV_TEXT("why", s->why), KV_TEXT("rule", s->rule));
 }
@@ -215,9 +240,11 @@ void session_end(struct session *s, enum session_end_reason reason)
 	if (s->state == SESSION_ENDED) {
 		return;
 	}
-	clients_leave(context->clients, &source, s->half_open);
+	session_stop_bind(s);
 	count_end(s, reason);
 	log_end(s, reason);
+	session_end_associate(s);
+	clients_leave(context->clients, &source, s->half_open);
 	s->state = SESSION_ENDED;
 	timer_stop(&s->deadline);
 	session_free_handshake(s);
@@ -263,6 +290,18 @@ static uint64_t idle_limit_ms(const struct session *s)
 static void on_idle(struct session *s)
 {
 	uint64_t due_ms = s->relay.moved_ms + idle_limit_ms(s);
+
+	if (due_ms > loop_now_ms(s->context->loop)) {
+		timer_start(&s->deadline, s->context->loop, due_ms, on_deadline);
+	} else {
+		session_end(s, SESSION_END_IDLE_TIMEOUT);
+	}
+}
+
+static void on_associate_idle(struct session *s)
+{
+	uint64_t due_ms =
+		associate_moved_ms(s->associate) + s->context->config->limits->udp_idle_timeout_ms;
 
 	if (due_ms > loop_now_ms(s->context->loop)) {
 		timer_start(&s->deadline, s->context->loop, due_ms, on_deadline);
@@ -336,8 +375,7 @@ void session_advance(struct session *s)
 		if (progress == PROGRESS_NEXT) {
 			continue;
 		}
-		if (s->state == SESSION_ENDED || s->state == SESSION_LINGER ||
-		    !session_table[s->state].handler) {
+		if (!session_table[s->state].handler || session_table[s->state].reads) {
 			return;
 		}
 		if (!fill(s) || s->handshake->in_len == had) {
@@ -357,8 +395,13 @@ static void on_client(struct watch *watch, uint32_t events)
 	if (events & (LOOP_URGENT | LOOP_RDHUP)) {
 		side->eager = true;
 	}
+	if (s->state == SESSION_BIND && events & LOOP_RDHUP) {
+		/* Nobody is left to be told who has come. */
+		events |= LOOP_HANGUP;
+	}
 	if (events & (LOOP_ERROR | LOOP_HANGUP) && s->state != SESSION_LINGER) {
-		session_end(s, SESSION_END_GONE);
+		session_end(s, s->state == SESSION_ASSOCIATE ? SESSION_END_CLIENT_RESET
+							     : SESSION_END_GONE);
 		return;
 	}
 	if (session_table[s->state].handler) {
@@ -374,8 +417,14 @@ static void on_deadline(struct timer *timer)
 	case SESSION_RELAY:
 		on_idle(s);
 		break;
+	case SESSION_ASSOCIATE:
+		on_associate_idle(s);
+		break;
 	case SESSION_DIAL:
 		session_on_connect_timeout(s);
+		break;
+	case SESSION_BIND:
+		session_on_bind_timeout(s);
 		break;
 	case SESSION_LINGER:
 		session_end(s, s->refused_for);
@@ -450,17 +499,18 @@ void session_end_all(struct context *context)
 	}
 }
 
-/* Why the session may not go on for its user under the section `next` (NULL: none), or NULL. */
+/* Why the session may not go on for its user under the section `next` (NULL: there is none that
+ * would say anything about users), or NULL. */
 static const char *login_fault(const struct session *s, const struct listen_config *next)
 {
 	const char *old_hash;
 	const char *next_hash;
 
-	if (!s->login || !s->user || (next && next->params->auth == LISTEN_AUTH_NONE)) {
+	if (!s->login || !s->user || !next || next->params->auth == LISTEN_AUTH_NONE) {
 		return NULL;
 	}
 	old_hash = users_find(s->login->users, s->user, s->user_len);
-	next_hash = next ? users_find(next->users, s->user, s->user_len) : NULL;
+	next_hash = users_find(next->users, s->user, s->user_len);
 	if (!old_hash) {
 		return NULL; /* an unknown user, about to be refused */
 	}
@@ -475,14 +525,19 @@ static const char *login_fault(const struct session *s, const struct listen_conf
  */
 static bool handshake_may_go_on(const struct session *s, const struct listen_config *next)
 {
-	bool settled = s->state == SESSION_GREETING || s->state >= SESSION_DIAL;
+	bool negotiated = s->state >= SESSION_DIAL;
+	bool same_auth = next && (s->state == SESSION_GREETING ||
+				  next->params->auth == s->handshake->listen->params->auth);
 
-	return next && (settled || next->params->auth == s->handshake->listen->params->auth);
+	return negotiated || same_auth;
 }
 
+/* Sessions do not end because their listener does. */
 static void session_reconfigure(struct session *s, const struct config *next)
 {
-	const struct listen_config *listen = config_find_listen(next, &s->listener);
+	const struct listen_config *old = s->handshake ? s->handshake->listen : s->login;
+	const struct listen_config *listen =
+		old ? config_follow_listen(next, &s->listener, old) : NULL;
 	const char *fault = login_fault(s, listen);
 
 	if (s->handshake && !handshake_may_go_on(s, listen)) {
@@ -495,6 +550,9 @@ static void session_reconfigure(struct session *s, const struct config *next)
 			s->handshake->listen = listen;
 		}
 		s->login = s->login && listen && listen->users ? listen : NULL;
+		if (s->associate) {
+			associate_reconfigure(s->associate, next);
+		}
 	}
 }
 

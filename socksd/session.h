@@ -28,6 +28,7 @@
 	X(DENIED, "denied")               /* `why` says by what */                           \
 	X(UNREACHABLE, "unreachable")     /* `why` says how */                               \
 	X(CONNECT_TIMEOUT, "connect_timeout")                                                \
+	X(BIND_TIMEOUT, "bind_timeout") /* the peer that was to connect did not */           \
 	X(NO_MEMORY, "no_memory")                                                            \
 	X(REVOKED, "revoked")   /* a reload changed or removed the user; `why` says which */ \
 	X(SHUTDOWN, "shutdown") /* the daemon ends, or its configuration dropped the listener */

@@ -94,8 +94,8 @@ enum progress session_on_linger(struct session *s)
 			side->readable = false;
 			return PROGRESS_WAIT;
 		}
-		s->lingered_bytes += n > 0 ? (size_t)n : 0;
-		if (n <= 0 || s->lingered_bytes > LINGER_BYTES) {
+		s->discarded_bytes += n > 0 ? (size_t)n : 0;
+		if (n <= 0 || s->discarded_bytes > LINGER_BYTES) {
 			session_end(s, s->refused_for);
 			return PROGRESS_WAIT;
 		}
@@ -104,6 +104,18 @@ enum progress session_on_linger(struct session *s)
 }
 
 /* --- connecting ------------------------------------------------------------------------------ */
+
+int session_local(struct session *s, struct addr *ret_local)
+{
+	struct addr a = { 0 };
+	socklen_t len = sizeof a;
+
+	if (getsockname(session_client(s)->watch.fd, &a.sa, &len) < 0) {
+		return -errno;
+	}
+	*ret_local = addr_unmap(&a);
+	return 0;
+}
 
 struct rules_request session_rules_request(const struct session *s)
 {
@@ -122,7 +134,7 @@ struct rules_request session_rules_request(const struct session *s)
 void session_note_rule(struct session *s, const struct rule *rule)
 {
 	free(s->rule);
-	s->rule = strdup(rule->name);
+	s->rule = rule ? strdup(rule->name) : NULL;
 }
 
 bool session_is_allowed(void *arg, const struct addr *a, const struct egress **ret_egress,
@@ -133,7 +145,8 @@ bool session_is_allowed(void *arg, const struct addr *a, const struct egress **r
 	struct guard_context guard = {
 		.client = &s->client,
 		.listeners = s->context->own,
-		.listener_count = s->context->own_count,
+		/* A peer of BIND is not connected to. */
+		.listener_count = s->command == SOCKS5_BIND ? 0 : s->context->own_count,
 	};
 	const struct rules_request request = session_rules_request(s);
 	struct rules_verdict verdict;
@@ -148,7 +161,7 @@ bool session_is_allowed(void *arg, const struct addr *a, const struct egress **r
 	return verdict.allowed;
 }
 
-static void on_egress_failed(void *arg, const struct egress *egress, int error)
+void session_egress_failed(void *arg, const struct egress *egress, int error)
 {
 	struct session *s = arg;
 	uint32_t suppressed;
@@ -191,18 +204,24 @@ static void on_dial_done(void *arg, const struct dial_result *result)
 	}
 }
 
-static enum progress start_dial(struct session *s)
+int session_dns_family(const struct session *s)
 {
 	static const int families[] = { [DNS_FAMILY_ANY] = AF_UNSPEC,
 					[DNS_FAMILY_IPV4] = AF_INET,
 					[DNS_FAMILY_IPV6] = AF_INET6 };
+
+	return families[s->context->config->dns->family];
+}
+
+static enum progress start_dial(struct session *s)
+{
 	const struct dial_config config = {
 		.loop = s->context->loop,
 		.resolver = s->context->resolver,
-		.family = families[s->context->config->dns->family],
+		.family = session_dns_family(s),
 		.has_data = s->handshake->in_len > 0,
 		.allowed = session_is_allowed,
-		.egress_failed = on_egress_failed,
+		.egress_failed = session_egress_failed,
 	};
 	const struct rules_request request = session_rules_request(s);
 	const struct rule *rule;
@@ -223,6 +242,7 @@ void session_on_connect_timeout(struct session *s)
 {
 	dial_cancel(s->handshake->dial);
 	s->handshake->dial = NULL;
+	session_stop_bind(s);
 	if (session_refuse_request(s, SOCKS5_TTL_EXPIRED, SESSION_END_CONNECT_TIMEOUT) ==
 	    PROGRESS_NEXT) {
 		session_advance(s);
@@ -406,8 +426,8 @@ static char *target_text(const struct socks5_target *target)
 /* What begins each command; one that is not here is refused. The request is in s->handshake. */
 static enum progress (*const command_table[])(struct session *s) = {
 	[SOCKS5_CONNECT] = start_dial,
-	[SOCKS5_BIND] = NULL,
-	[SOCKS5_ASSOCIATE] = NULL,
+	[SOCKS5_BIND] = session_start_bind,
+	[SOCKS5_ASSOCIATE] = session_start_associate,
 };
 
 enum progress session_on_request(struct session *s)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What session.c (the life of a session) and session_handshake.c (what is said before the relay
- * runs) know of each other. For nobody else.
+ * What session.c (the life of a session), session_handshake.c (what is said before the relay runs)
+ * and session_bind.c (the command BIND) know of each other. For nobody else.
  */
 #ifndef SOCKSD_SESSION_PRIVATE_H
 #define SOCKSD_SESSION_PRIVATE_H
 
+#include "socksd/associate.h"
+#include "socksd/bind.h"
 #include "socksd/dial.h"
 #include "socksd/privacy.h"
 #include "socksd/relay.h"
@@ -24,6 +26,8 @@ struct handshake {
 	struct socks5_target target;
 	struct auth_check *auth;
 	struct dial *dial;
+	struct bind *bind;
+	bool bind_entered; /* in context->clients */
 	const char *why;
 };
 
@@ -41,18 +45,22 @@ struct session {
 		SESSION_AUTH,
 		SESSION_VERIFY,
 		SESSION_REQUEST,
-		SESSION_DIAL,
+		SESSION_DIAL, /* and a BIND until it listens */
+		SESSION_BIND,
 		SESSION_RELAY,
+		SESSION_ASSOCIATE,
 		SESSION_LINGER,
 		SESSION_ENDED,
 	} state;
 	bool half_open;                    /* in context->clients: the request is not complete */
 	const struct listen_config *login; /* whose user it is; NULL: nobody has logged in */
 	struct timer deadline;
-	struct relay relay;                  /* its client side is watched from the start */
-	struct handshake *handshake;         /* NULL from RELAY on */
+	struct relay relay;          /* its client side is watched from the start */
+	struct handshake *handshake; /* NULL from RELAY on */
+	struct associate *associate; /* ASSOCIATE; its control connection is relay's client */
+	bool counted_udp;            /* in context->clients, as an association */
 	enum session_end_reason refused_for; /* LINGER */
-	size_t lingered_bytes;
+	size_t discarded_bytes;              /* LINGER, ASSOCIATE */
 	/* for the log */
 	uint8_t *user; /* NULL: none; any bytes */
 	uint8_t user_len;
@@ -102,6 +110,19 @@ enum progress session_on_linger(struct session *s);
 /* The target took too long. */
 void session_on_connect_timeout(struct session *s);
 
+/* --- session_associate.c --- */
+
+/* The command UDP ASSOCIATE. */
+enum progress session_start_associate(struct session *s);
+
+/* The handler of the association's control connection. */
+enum progress session_on_control(struct session *s);
+
+/* Close its sockets; harmless when there is none. */
+void session_end_associate(struct session *s);
+
+/* --- session_handshake.c --- */
+
 /* What the commands have in common; while s->handshake is there. */
 
 /* A few bytes to the client. They always fit: little else has been sent. False when the session has
@@ -112,11 +133,20 @@ bool session_answer(struct session *s, const void *bytes, size_t len);
 enum progress session_refuse_request(struct session *s, enum socks5_reply reply,
 				     enum session_end_reason reason);
 
+/* Our end of the client's connection, folded. 0 or -errno. */
+int session_local(struct session *s, struct addr *ret_local);
+
 /* What the rules are asked about; valid as long as the handshake. */
 struct rules_request session_rules_request(const struct session *s);
 
-/* Remember for the log which rule denied; the rules may be gone by then. */
+/* Remember for the log which rule denied; the rules may be gone by then. NULL: none allowed it. */
 void session_note_rule(struct session *s, const struct rule *rule);
+
+/* Count and log an egress that cannot be used; as in struct dial_config, `arg` is the session. */
+void session_egress_failed(void *arg, const struct egress *egress, int error);
+
+/* The address family that [dns] family stands for. */
+int session_dns_family(const struct session *s);
 
 /* Ask the rules and the guard about one address, with port, that the request leads to; `arg` is the
  * session, the rest as in struct dial_config. */
@@ -125,5 +155,20 @@ bool session_is_allowed(void *arg, const struct addr *a, const struct egress **r
 
 /* Cancel what is under way, wipe and free. */
 void session_free_handshake(struct session *s);
+
+/* --- session_bind.c --- */
+
+/* Begin a BIND; as in the table of commands. */
+enum progress session_start_bind(struct session *s);
+
+/* What the client says while its peer is waited for stays, up to the size of the buffer; the rest
+ * waits in the socket. */
+enum progress session_on_bind_data(struct session *s);
+
+/* The peer took too long. */
+void session_on_bind_timeout(struct session *s);
+
+/* Stop waiting, and count that; harmless when nothing is waited for. */
+void session_stop_bind(struct session *s);
 
 #endif

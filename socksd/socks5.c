@@ -188,7 +188,7 @@ static bool command_known(uint8_t command)
 	return command >= SOCKS5_CONNECT && command <= SOCKS5_ASSOCIATE;
 }
 
-/* ATYP, DST.ADDR and DST.PORT. */
+/* As socks5_parse_target(); of commands only ASSOCIATE may leave the name empty. */
 static enum parse_result parse_target(struct wire_reader *r, enum socks5_command command,
 				      struct socks5_target *ret_target,
 				      enum socks5_fault *reterr_fault)
@@ -237,6 +237,19 @@ static enum parse_result parse_target(struct wire_reader *r, enum socks5_command
 	}
 	*ret_target = t;
 	return PARSE_DONE;
+}
+
+enum parse_result socks5_parse_target(const uint8_t *buf, size_t len,
+				      struct socks5_target *ret_target, size_t *ret_consumed,
+				      enum socks5_fault *reterr_fault)
+{
+	struct wire_reader r = wire_reader(buf, len);
+	enum parse_result result = parse_target(&r, SOCKS5_CONNECT, ret_target, reterr_fault);
+
+	if (result == PARSE_DONE) {
+		*ret_consumed = wire_offset(&r);
+	}
+	return result;
 }
 
 enum parse_result socks5_parse_request(const uint8_t *buf, size_t len,
@@ -329,12 +342,29 @@ void socks5_encode_auth(bool success, uint8_t ret_bytes[2])
 	ret_bytes[1] = success ? AUTH_SUCCESS : AUTH_FAILURE;
 }
 
+size_t socks5_encode_address(const struct addr *a, uint8_t ret_bytes[SOCKS5_ADDRESS_MAX])
+{
+	uint16_t port = addr_port(a);
+	size_t len = 1;
+
+	if (a->sa.sa_family == AF_INET6) {
+		ret_bytes[0] = ADDRESS_TYPE_IPV6;
+		memcpy(ret_bytes + len, &a->in6.sin6_addr, 16);
+		len += 16;
+	} else {
+		ret_bytes[0] = ADDRESS_TYPE_IPV4;
+		memcpy(ret_bytes + len, &a->in4.sin_addr, 4);
+		len += 4;
+	}
+	ret_bytes[len++] = (uint8_t)(port >> 8);
+	ret_bytes[len++] = (uint8_t)port;
+	return len;
+}
+
 size_t socks5_encode_reply(enum socks5_reply reply, const struct addr *bound,
 			   uint8_t ret_bytes[SOCKS5_REPLY_MAX])
 {
 	struct addr a = { .in4 = { .sin_family = AF_INET } };
-	uint16_t port;
-	size_t len = 4;
 
 	if (reply == SOCKS5_SUCCEEDED && bound && bound->sa.sa_family != AF_UNSPEC) {
 		a = addr_unmap(bound);
@@ -342,19 +372,7 @@ size_t socks5_encode_reply(enum socks5_reply reply, const struct addr *bound,
 	ret_bytes[0] = VERSION;
 	ret_bytes[1] = (uint8_t)reply;
 	ret_bytes[2] = 0;
-	if (a.sa.sa_family == AF_INET6) {
-		ret_bytes[3] = ADDRESS_TYPE_IPV6;
-		memcpy(ret_bytes + len, &a.in6.sin6_addr, 16);
-		len += 16;
-	} else {
-		ret_bytes[3] = ADDRESS_TYPE_IPV4;
-		memcpy(ret_bytes + len, &a.in4.sin_addr, 4);
-		len += 4;
-	}
-	port = addr_port(&a);
-	ret_bytes[len++] = (uint8_t)(port >> 8);
-	ret_bytes[len++] = (uint8_t)port;
-	return len;
+	return 3 + socks5_encode_address(&a, ret_bytes + 3);
 }
 
 /* --- replies for reasons --- */

@@ -24,6 +24,7 @@
 #define SOCKS5_REQUEST_MAX  262
 #define SOCKS5_MESSAGE_MAX  SOCKS5_AUTH_MAX
 #define SOCKS5_REPLY_MAX    22
+#define SOCKS5_ADDRESS_MAX  19
 
 /* Longest host name, without a final dot (RFC 1035, section 2.3.4). */
 #define SOCKS5_NAME_MAX     253
@@ -140,6 +141,11 @@ enum parse_result socks5_parse_request(const uint8_t *buf, size_t len,
 				       struct socks5_request *ret_request, size_t *ret_consumed,
 				       enum socks5_fault *reterr_fault);
 
+/* ATYP, address and port alone, as they stand in front of datagrams too (section 5). */
+enum parse_result socks5_parse_target(const uint8_t *buf, size_t len,
+				      struct socks5_target *ret_target, size_t *ret_consumed,
+				      enum socks5_fault *reterr_fault);
+
 /* --- to the client --- */
 
 /* What a listener wants of a client's address. */
@@ -166,6 +172,9 @@ void socks5_encode_auth(bool success, uint8_t ret_bytes[2]);
  */
 size_t socks5_encode_reply(enum socks5_reply reply, const struct addr *bound,
 			   uint8_t ret_bytes[SOCKS5_REPLY_MAX]);
+
+/* Write ATYP, address and port of an IPv4 or IPv6 address and return their length. */
+size_t socks5_encode_address(const struct addr *a, uint8_t ret_bytes[SOCKS5_ADDRESS_MAX]);
 
 /* --- replies for reasons --- */
 

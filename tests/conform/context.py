@@ -42,6 +42,9 @@ class Server:
     idle_timeout: float = 0
     half_close_timeout: float = 0
     stall_timeout: float = 0
+    bind_timeout: float = 0
+    udp_idle_timeout: float = 0
+    has: tuple = ()  # commands it is known to have: bind, udp
 
     @property
     def method(self):
@@ -211,6 +214,10 @@ class Conn:
         other.send(data[::-1])
         self.expect(data[::-1])
 
+    def fin_anyway(self):
+        with contextlib.suppress(OSError):
+            self.fin()
+
     def fin(self):
         self.sock.shutdown(socket.SHUT_WR)
 
@@ -220,6 +227,20 @@ class Conn:
 
     def close(self):
         self.sock.close()
+
+
+def connect_socket(host, port, source, timeout):
+    """A connected socket; source: the address to come from, or None."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if source:
+            sock.bind((source, 0))
+        sock.settimeout(timeout)
+        sock.connect((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class Target:
@@ -307,6 +328,12 @@ class Context:
     def need(self, condition, reason):
         if not condition:
             raise Skipped(reason)
+
+    def lacks(self, command):
+        """The server does not know a command (REP 07): no fault, unless it was said to have it."""
+        if command in self.server.has:
+            raise Failed("REP 07")
+        raise Skipped(f"the server has no {command} (REP 07)")
 
     def need_open(self):
         self.need(self.server.user is None, "the server asks for a password")

@@ -10,6 +10,8 @@ import cases_password  # noqa: F401  pylint: disable=unused-import
 import cases_request  # noqa: F401  pylint: disable=unused-import
 import cases_replies  # noqa: F401  pylint: disable=unused-import
 import cases_relay  # noqa: F401  pylint: disable=unused-import
+import cases_bind  # noqa: F401  pylint: disable=unused-import
+import cases_udp  # noqa: F401  pylint: disable=unused-import
 import cases_timers  # noqa: F401  pylint: disable=unused-import
 import engine
 from context import Context, Server
@@ -37,6 +39,9 @@ def server_from(arguments: argparse.Namespace):
         idle_timeout=arguments.idle_timeout,
         half_close_timeout=arguments.half_close_timeout,
         stall_timeout=arguments.stall_timeout,
+        bind_timeout=arguments.bind_timeout,
+        udp_idle_timeout=arguments.udp_idle_timeout,
+        has=tuple(arguments.has),
     )
 
 

@@ -31,7 +31,10 @@ static void add_item(void *arg, const struct cache_item *item)
 static bool load_into(struct cache *cache, struct cachefile_block *block, size_t *ret_loaded)
 {
 	static uint8_t scratch[DNSMSG_MAX];
+	static const struct cachefile_groups groups = { { 1, 2, 0, 4 } };
 	struct cachefile_load load = { .cache = cache,
+				       .flush_count = cache_flush_count(cache),
+				       .groups = &groups,
 				       .ttls = { .max_s = 86400, .negative_max_s = 3600 },
 				       .wall_ms = WALL_MS,
 				       .now_ms = NOW_MS,

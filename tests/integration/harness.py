@@ -259,6 +259,9 @@ class Daemon:
     def rss_bytes(self):
         return int(self.status_field("VmRSS").split()[0]) * 1024
 
+    def descriptor_count(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def cpu_seconds(self):
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:
             fields = file.read().rsplit(")", 1)[1].split()

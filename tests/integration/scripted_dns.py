@@ -44,15 +44,22 @@ class Query:
         else:
             self._connection.send(struct.pack(">H", len(wire)) + wire)
 
-    def reply_from_elsewhere(self, wire):
-        """From another port."""
+    def reply_from_elsewhere(self, wire, host=None):
+        """From another port, or from the same port of another address."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            if host:
+                sock.bind((host, self._server.port))
             sock.sendto(wire, self.peer)
+
+    def send_raw(self, data):
+        """Octets on the connection, as they are."""
+        self._connection.send(data)
 
     def later(self, seconds, function):
         self._server.later(seconds, function)
 
     def close(self):
+        """The connection, when all has been sent."""
         self._connection.close()
 
     def reset(self):

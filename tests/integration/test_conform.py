@@ -15,6 +15,8 @@ sys.path.insert(0, CONFORM)
 
 import private_network  # noqa: E402  pylint: disable=wrong-import-position
 
+BIND = ("rule bind.action=allow", "rule bind.command=bind")  # off otherwise
+HAS = ("--has", "bind", "--has", "udp")
 RUN_SECONDS = 170  # the suite ends by itself long before
 
 
@@ -69,18 +71,19 @@ def only(*patterns):
 def test_open():
     """Without a password"""
     dns = f"127.0.0.1:{harness.free_port()}"
-    server = harness.socksd(f"dns.server={dns}")
-    yield from cases("open", "--port", str(server.port), "--dns", dns,
-                     *only("greeting/*", "request/*", "replies/*", "relay/*"))
+    server = harness.socksd(*BIND, f"dns.server={dns}")
+    yield from cases("open", "--port", str(server.port), "--dns", dns, *HAS,
+                     *only("greeting/*", "request/*", "replies/*", "relay/*", "bind/*", "udp/*"))
     server.stop()
 
 
 def test_ipv6():
     """A client that comes by IPv6"""
-    server = harness.socksd()
-    yield from cases("by IPv6", "--host", "::1", "--port", str(server.port),
+    dns = f"127.0.0.1:{harness.free_port()}"
+    server = harness.socksd(*BIND, f"dns.server={dns}")
+    yield from cases("by IPv6", "--host", "::1", "--port", str(server.port), "--dns", dns, *HAS,
                      *only("greeting/*", "request/splits-ipv?", "request/loop-own-listener", "replies/bound-ipv?",
-                           "relay/half-close-*"))
+                           "relay/half-close-*", "bind/*", "udp/*"))
     server.stop()
 
 
@@ -90,20 +93,22 @@ def test_password():
     for name, password in (("alice", "Sesame open"), ("u" * 255, "p" * 255)):
         harness.output_of(harness.program_path("socksd-passwd"), users, name, text_in=password.encode() + b"\n")
     dns = f"127.0.0.1:{harness.free_port()}"
-    server = harness.socksd("listen test.auth=password", f"listen test.users={users}", f"dns.server={dns}")
+    server = harness.socksd("listen test.auth=password", f"listen test.users={users}", f"dns.server={dns}",
+                            *BIND)
     yield from cases("password", "--port", str(server.port), "--user", "alice", "--password", "Sesame open",
-                     "--long-account", "--dns", dns,
-                     *only("greeting/*", "password/*", "request/*", "replies/*", "relay/*"))
+                     "--long-account", "--dns", dns, *HAS,
+                     *only("greeting/*", "password/*", "request/*", "replies/*", "relay/*", "bind/stranger*", "bind/early*",
+                           "udp/request*", "udp/stranger*"))
     server.stop()
 
 
 def test_timers():
     """With short timers"""
-    timers = {"handshake": 3, "connect": 5, "idle": 6, "half-close": 2, "stall": 3}
+    timers = {"handshake": 3, "connect": 5, "idle": 6, "half-close": 2, "stall": 3, "bind": 2, "udp-idle": 2}
     dns = f"127.0.0.1:{harness.free_port()}"
-    server = harness.socksd(f"dns.server={dns}",
+    server = harness.socksd(*BIND, f"dns.server={dns}",
                             *(f"limits.{name}-timeout={seconds}s" for name, seconds in timers.items()))
-    yield from cases("timers", "--port", str(server.port), "--dns", dns,
+    yield from cases("timers", "--port", str(server.port), "--dns", dns, *HAS,
                      *(word for name, seconds in timers.items() for word in (f"--{name}-timeout", str(seconds))),
                      *only("timers/*"))
     server.stop()

@@ -7,6 +7,7 @@ import functools
 import os
 import re
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -103,7 +104,7 @@ def test_coalescing():
 def test_coalescing_uncacheable():
     """Those who wait together get one answer also when it has TTL 0, and a failure too"""
     for mode, rcode in (("answer", dns.NOERROR), ("refused", dns.REFUSED)):
-        slow = Switch(ttl=0, delay=0.4)
+        slow = Switch(ttl=0, delay=0.9)
         slow.mode = mode
         daemon = harness.dnsproxyd(slow.address, "server.workers=2")
         with concurrent.futures.ThreadPoolExecutor(20) as pool:
@@ -174,6 +175,29 @@ def test_drain_with_followers():
         daemon.stop()
         expect({len(item.result().answers) for item in waiting}, {1}, "the numbers of answers")
     slow.close()
+
+
+def test_drain_of_connections():
+    """SIGTERM: a connection that has not asked yet gets an answer, one that has had one is closed at once"""
+    upstream = Switch()
+    daemon = harness.dnsproxyd(upstream.address, "server.workers=1")
+    wire = query_bytes("first.example")
+    message = struct.pack(">H", len(wire)) + wire
+    used, fresh, silent = (socket.create_connection(("127.0.0.1", daemon.port), timeout=10) for _ in range(3))
+    with used, fresh, silent:
+        used.sendall(message)
+        read_tcp_message(used.makefile("rb"))
+        harness.wait_until(lambda: daemon.counters()["tcp_now"] == 3, what="three connections")
+        began = time.monotonic()
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait_log("draining")
+        expect(used.recv(1), b"", "what the connection gets that was used")
+        fresh.sendall(message)
+        expect(len(Message(read_tcp_message(fresh.makefile("rb"))).answers), 1, "answers to the fresh one")
+        expect(silent.recv(1), b"", "what the silent one gets")
+        daemon.stop()
+        expect(time.monotonic() - began < 3, True, "that nobody else was waited for")
+    upstream.close()
 
 
 # --- failures and stale answers -------------------------------------------------------------------
@@ -249,7 +273,7 @@ def test_serve_stale():
     time.sleep(1.5)
     flaky.mode = "silent"
     reply, took = timed(ask, daemon.port, "warm.example")
-    expect(1.6 < took < 2.3, True, f"that {took:.2f} s are 1.8 s")
+    expect(1.6 < took < 3.5, True, f"that {took:.2f} s are 1.8 s")
     expect((reply.rcode, [record.ttl for record in reply.answers], ede_of(reply)), (dns.NOERROR, [30], 3),
            "RCODE, TTLs and EDE code")
     expect(reply.answers[0].rdata, socket.inet_aton("192.0.2.1"), "the old address")
@@ -261,7 +285,7 @@ def test_serve_stale():
     # The first fetch has failed by now: those who come after do not wait.
     time.sleep(4)
     reply, took = timed(ask, daemon.port, "warm.example")
-    expect(took < 0.3, True, f"that {took:.2f} s are no wait")
+    expect(took < 1.5, True, f"that {took:.2f} s are no wait")
     expect(([record.ttl for record in reply.answers], ede_of(reply)), ([30], 3), "TTLs and EDE code")
     expect(daemon.counters()["cache_stale"] >= 4, True, "cache_stale")
     # The server returns; what was stale is fetched in the background.
@@ -343,7 +367,7 @@ def test_serve_stale_after_servfail():
     for _ in range(3):
         reply, took = timed(ask, daemon.port, "kept.example")
         expect((reply.rcode, ede_of(reply)), (dns.NOERROR, 3), "RCODE and EDE code")
-        expect(took < 1, True, f"that {took:.2f} s are no wait")
+        expect(took < 1.5, True, f"that {took:.2f} s are no wait")
     daemon.stop()
     flaky.close()
 
@@ -363,20 +387,20 @@ def test_serve_stale_keys():
 
 def test_prefetch():
     """A name that is asked for is fetched ahead of its end; one that is not is left alone"""
-    source = Switch(ttl=4)
+    source = Switch(ttl=6)
     daemon = harness.dnsproxyd(source.address, "cache.prefetch=50%")
     for _ in range(4):
         ask(daemon.port, "popular.example")
     ask(daemon.port, "lonely.example")
     expect(len(source.seen), 2, "the number of queries the upstream saw")
-    time.sleep(2.6)
+    time.sleep(3.3)
     for name in ("lonely.example", "popular.example"):
-        expect(ask(daemon.port, name).answers[0].ttl in (1, 2), True, f"that {name} is answered from the cache")
+        expect(ask(daemon.port, name).answers[0].ttl in (1, 2, 3), True, f"that {name} is answered from the cache")
     # Asked again it starts no second fetch, whether the first has ended by now or not.
     ask(daemon.port, "popular.example")
     harness.wait_until(lambda: len(source.seen) == 3, what="prefetch")
     expect(source.names()[-1], "popular.example", "the name that was fetched")
-    harness.wait_until(lambda: ask(daemon.port, "popular.example").answers[0].ttl > 2, 2, "the new answer")
+    harness.wait_until(lambda: ask(daemon.port, "popular.example").answers[0].ttl > 3, 5, "the new answer")
     expect(daemon.counters()["refreshes"], 1, "refreshes")
     daemon.stop()
     source.close()
@@ -384,11 +408,11 @@ def test_prefetch():
 
 def test_prefetch_off():
     """prefetch = 0% fetches nothing ahead"""
-    source = Switch(ttl=2)
+    source = Switch(ttl=5)
     daemon = harness.dnsproxyd(source.address, "cache.prefetch=0%")
     for _ in range(5):
         ask(daemon.port, "popular.example")
-        time.sleep(0.3)
+        time.sleep(0.6)
     expect(len(source.seen), 1, "the number of queries the upstream saw")
     daemon.stop()
     source.close()
@@ -614,7 +638,7 @@ def test_ad_and_cd():
 
 def test_rate_limit():
     """Over the limit a client hears TC=1, far over it nothing; TCP still works; others are not touched"""
-    options = ("limits.rate-limit=5", "limits.rate-limit-burst=20", "limits.rate-limit-exempt=127.0.0.9",
+    options = ("limits.rate-limit=1", "limits.rate-limit-burst=20", "limits.rate-limit-exempt=127.0.0.9",
                "listen test.clients=any")
     daemon = harness.dnsproxyd(server().address, *options)
     ask_from(daemon.port, "127.0.0.9", 1)  # warms the cache
@@ -680,8 +704,8 @@ def test_tcp_idle():
     """An idle connection is closed in time, and so is one that sends its query byte by byte for ever"""
     daemon = harness.dnsproxyd(server().address, "limits.tcp-idle-timeout=1s")
     with socket.create_connection(("127.0.0.1", daemon.port)) as sock:
-        took = closed_after(sock, 3)
-        expect(took is not None and 0.8 < took < 2, True, f"that {took} s are one second")
+        took = closed_after(sock, 5)
+        expect(took is not None and 0.8 < took < 4, True, f"that {took} s are one second")
     with socket.create_connection(("127.0.0.1", daemon.port)) as sock:
         stop = threading.Event()
 
@@ -696,10 +720,10 @@ def test_tcp_idle():
 
         thread = threading.Thread(target=drip)
         thread.start()
-        took = closed_after(sock, 4)
+        took = closed_after(sock, 6)
         stop.set()
         thread.join()
-        expect(took is not None and took < 2.5, True, f"that {took} s are one second")
+        expect(took is not None and took < 5, True, f"that {took} s are one second")
     expect(daemon.counters()["tcp_idle"], 2, "tcp_idle")
     daemon.stop()
 
@@ -806,4 +830,4 @@ def test_ranges():
 
 
 if __name__ == "__main__":
-    harness.run(globals(), tries=2)
+    harness.run(globals())

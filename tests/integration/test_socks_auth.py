@@ -307,6 +307,53 @@ def test_revoked():
     proxy.stop()
 
 
+def test_listeners_that_go():
+    """A reload that takes a listener's address away touches no session; its users still can be removed"""
+    path = users_file("users-listener")
+    old, new = harness.free_port(), harness.free_port()
+    users = f"auth = password\nusers = {path}\n"
+    config = harness.temporary_path("listener.conf")
+
+    def write(text):
+        with open(config, "w", encoding="ascii") as file:
+            file.write("[server]\nworkers = 1\n" + text)
+        os.chmod(config, 0o644)
+
+    def reload(text):
+        write(text)
+        before = len(proxy.log())
+        proxy.send_signal(signal.SIGHUP)
+        proxy.wait_log("reloaded", before)
+
+    write(f"[listen lan]\naddress = 127.0.0.1:{old}\n{users}[listen open]\naddress = 127.0.0.2:{old}\n")
+    proxy = harness.Daemon("socksd", old, config=config)
+    with connect_as(proxy, "alice") as alice, connect_as(proxy, "bob") as bob, connect_as(proxy, "carol") as carol, \
+            socks.connect(old, "127.0.0.1", echo_target().port, proxy_host="127.0.0.2") as nobody:
+        everybody = (alice, bob, carol, nobody)
+        # The same section at another address.
+        reload(f"[listen lan]\naddress = 127.0.0.1:{new}\n{users}")
+        for sock in everybody:
+            expect_echo(sock)
+        harness.output_of(harness.program_path("socksd-passwd"), "-d", path, "alice")
+        proxy.send_signal(signal.SIGHUP)
+        expect_reset(alice)
+        for sock in (bob, carol, nobody):
+            expect_echo(sock)
+        # Another section, with the same users.
+        reload(f"[listen wan]\naddress = 127.0.0.2:{new}\n{users}")
+        for sock in (bob, carol, nobody):
+            expect_echo(sock)
+        harness.output_of(harness.program_path("socksd-passwd"), "-d", path, "bob")
+        proxy.send_signal(signal.SIGHUP)
+        expect_reset(bob)
+        # None that knows users.
+        reload(f"[listen open]\naddress = 127.0.0.3:{new}\n")
+        for sock in (carol, nobody):
+            expect_echo(sock)
+        expect(proxy.counters()["sessions_revoked"], 2, "sessions_revoked")
+    proxy.stop()
+
+
 # --- the users file -------------------------------------------------------------------------------
 
 

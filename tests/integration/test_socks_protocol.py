@@ -14,6 +14,7 @@ from peers import DnsServer, TcpTarget, echo, reset_on_close
 
 MIB = 1 << 20
 IDLE_SESSIONS = 1000
+MEASURED_SESSIONS = 4000
 
 
 def name_server_answer(message, _transport):
@@ -477,20 +478,30 @@ def test_half_close_timeout():
 
 
 def test_idle_sessions_memory():
-    """1,000 idle sessions cost less than 4 MiB"""
+    """An idle session, of 4,000, costs less than 1 KiB of memory, and two descriptors"""
     harness.needs_plain_build()
     fresh = harness.socksd()
     with harness.closing_all() as sessions:
+        # A thread for each on the other side would take too much.
+        target = socket.create_server(("127.0.0.1", 0), backlog=64)
+        sessions.append(target)
+
+        def add_session():
+            sessions.append(socks.connect(fresh.port, "127.0.0.1", target.getsockname()[1]))
+            sessions.append(target.accept()[0])
+
         for _ in range(10):
-            socks.connect(fresh.port, "127.0.0.1", echo_target().port).close()
-        before = fresh.rss_bytes()
-        for _ in range(IDLE_SESSIONS):
-            sessions.append(socks.connect(fresh.port, "127.0.0.1", echo_target().port))
-        grown = fresh.rss_bytes() - before
-        expect_echo(sessions[0])
-        expect_echo(sessions[-1])
-    print(f"# {IDLE_SESSIONS} idle sessions: {grown} bytes")
-    expect(grown < 4 * MIB, True, f"that {grown} bytes are less than 4 MiB")
+            add_session()
+        memory, descriptors = fresh.rss_bytes(), fresh.descriptor_count()
+        for _ in range(MEASURED_SESSIONS):
+            add_session()
+        memory, descriptors = fresh.rss_bytes() - memory, fresh.descriptor_count() - descriptors
+        for client, server in (sessions[1:3], sessions[-2:]):
+            client.sendall(b"still there")
+            expect(socks.receive(server, 11), b"still there", "what arrived")
+    print(f"# an idle session: {memory / MEASURED_SESSIONS:.0f} bytes")
+    expect(memory < MEASURED_SESSIONS * 1024, True, f"that {memory} bytes are less than 1 KiB for each")
+    expect(descriptors, 2 * MEASURED_SESSIONS, "descriptors")
     fresh.stop()
 
 

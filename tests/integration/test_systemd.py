@@ -3,6 +3,7 @@
 
 import ctypes
 import os
+import re
 import signal
 import socket
 import sys
@@ -13,7 +14,7 @@ import harness
 import socks_client as socks
 from dns_message import Message, a_record, query_bytes
 from harness import expect, wait_until
-from peers import DnsServer, TcpTarget, ask_udp, echo
+from peers import DnsServer, TcpTarget, ask_tcp, ask_udp, echo
 
 PTRACE_SEIZE = 0x4206
 PTRACE_INTERRUPT = 0x4207
@@ -128,59 +129,190 @@ def test_socksd_takes_passed_sockets():
         target.close()
 
 
-def test_a_restart_loses_no_connection():
-    """With a passed socket no connection is refused while the daemon restarts"""
-    port = harness.free_port()
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(1024)
-    refused, served = [], []
+def test_a_socket_without_a_section():
+    """On a passed socket that no section has, or none any more, clients are refused at once instead of waiting"""
+    port, other = harness.free_port(), harness.free_port()
+    target = TcpTarget(echo)
+    path = harness.temporary_file("sections.conf", "")
+
+    def configure(*ports):
+        with open(path, "w", encoding="ascii") as file:
+            file.write("[server]\nworkers = 2\n")
+            for number in ports:
+                file.write(f"[listen l{number}]\naddress = 127.0.0.1:{number}\n")
+
+    def reload(*ports):
+        configure(*ports)
+        before = len(daemon.log())
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_log("reloaded", before)
+
+    def expect_refused():
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", other), timeout=5) as sock:
+                try:
+                    sock.sendall(socks.GREETING_OPEN)
+                    data = sock.recv(1)
+                except ConnectionResetError:
+                    data = None
+                expect(data, None, "what came instead of a reset")
+
+    def expect_served(number):
+        for _ in range(20):
+            socks.connect(number, "127.0.0.1", target.port).close()
+
+    try:
+        configure(port)
+        daemon = harness.Daemon("socksd", port, config=path,
+                                wrapper=[sys.executable, "-c", PASS_SOCKETS, f"tcp,127.0.0.1,{port}",
+                                         f"tcp,127.0.0.1,{other}", "--"])
+        expect_refused()
+        reload(port, other)
+        expect_served(other)
+        with socks.connect(other, "127.0.0.1", target.port) as running:
+            reload(port)
+            expect_refused()
+            expect_served(port)
+            running.sendall(b"hello")
+            expect(running.recv(5), b"hello", "the echo of a session whose section is gone")
+        reload(other, port)
+        expect_served(other)
+        expect(daemon.counters()["passed_refused"], 40, "passed_refused")
+        cpu = daemon.cpu_seconds()
+        time.sleep(0.5)
+        expect(daemon.cpu_seconds() - cpu < 0.1, True, "that nothing spins")
+        daemon.stop()
+    finally:
+        target.close()
+
+
+# What keeps the sockets while the daemon comes and goes, as PID 1 would. Ends when the file $0 is there, or when the daemon
+# fails. Sockets are only taken by the process that they are meant for.
+KEEP_RUNNING = """
+set -e
+until [ -e "$0" ]; do
+    sh -c 'LISTEN_PID=$$ exec "$@"' sh "$@"
+done
+"""
+RESTART_RATE = 200
+RESTARTS = 5
+
+
+class Activated:
+    """A daemon on sockets that systemd-socket-activate has opened and that outlive it; started by the first client."""
+
+    def __init__(self, program, kinds, options):
+        harness.needs("systemd-socket-activate")
+        self.port = harness.free_port()
+        self.stop_path = harness.temporary_path(f"{program}-{self.port}.stop")
+        self.log_path = harness.temporary_path(f"{program}-{self.port}.log")
+        command = []
+        for kind in kinds:  # each passes on what the one before has opened
+            command += ["systemd-socket-activate", *(["--datagram"] if kind == "udp" else []), "-l",
+                        f"127.0.0.1:{self.port}"]
+        command += ["sh", "-c", KEEP_RUNNING, self.stop_path, harness.program_path(program), "-c",
+                    harness.temporary_file("empty.conf")]
+        if harness.SANITIZED and harness.IS_ROOT:
+            options = ["server.user=root", *options]
+        for option in [f"listen test.address=127.0.0.1:{self.port}", *options]:
+            command += ["-o", option]
+        with open(self.log_path, "wb") as log_file:
+            self.process = harness.start(command, stdin=harness.subprocess.DEVNULL, stderr=log_file)
+        wait_until(lambda: self._log().count("Listening on ") == 1, what="systemd-socket-activate")
+
+    def _log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def ready_pids(self):
+        """One for each start that succeeded."""
+        return [int(pid) for pid in re.findall(r"[ >]ready .*pid=(\d+)", self._log())]
+
+    def restart(self):
+        """End the daemon as systemctl does; returns once the next one is ready."""
+        starts = len(self.ready_pids())
+        os.kill(self.ready_pids()[-1], signal.SIGTERM)
+        wait_until(lambda: len(self.ready_pids()) > starts or self.process.poll() is not None, 10, "next start")
+
+    def stop(self):
+        harness.temporary_file(os.path.basename(self.stop_path))
+        os.kill(self.ready_pids()[-1], signal.SIGTERM)
+        expect((self.process.wait(10), "passed-socket-unused" in self._log()), (0, False),
+               f"exit status, and whether a socket was for nobody, after:\n{self._log()[-2000:]}")
+
+
+def ask_while_restarting(daemon, ask):
+    """Call ask(number) RESTART_RATE times a second, each on a thread of its own, while the daemon restarts RESTARTS times.
+    All of them must succeed; in time, not after a repetition of theirs."""
+    failures = []
+    threads = []
     stop = threading.Event()
 
-    def run_daemon():
-        def become():
-            os.dup2(listener.fileno(), 3, inheritable=True)
-            os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+    def client(number):
+        try:
+            ask(number)
+        except Exception as error:  # pylint: disable=broad-except
+            failures.append((number, repr(error)))
 
-        command = [harness.program_path("socksd"), "-o", f"listen test.address=127.0.0.1:{port}", "-o",
-                   "log.level=warning"]
-        if harness.SANITIZED and harness.IS_ROOT:
-            command += ["-o", "server.user=root"]
-        return harness.start(command, preexec_fn=become, pass_fds=(3,), stderr=harness.subprocess.DEVNULL)
-
-    def client():
+    def pace():
+        began = time.monotonic()
         while not stop.is_set():
-            try:
-                with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
-                    sock.sendall(b"\x05\x01\x00")
-                    (served if sock.recv(2) == b"\x05\x00" else refused).append(time.monotonic())
-            except OSError as error:
-                refused.append(error)
-            time.sleep(0.02)
+            threads.append(threading.Thread(target=client, args=(len(threads),), daemon=True))
+            threads[-1].start()
+            time.sleep(max(0, began + len(threads) / RESTART_RATE - time.monotonic()))
 
-    clients = [threading.Thread(target=client) for _ in range(4)]
+    ask(0)
+    wait_until(daemon.ready_pids, what="first start")
+    pacer = threading.Thread(target=pace)
+    began = time.monotonic()
+    pacer.start()
+    for _ in range(RESTARTS):
+        time.sleep(0.4)
+        daemon.restart()
+    time.sleep(0.4)
+    stop.set()
+    pacer.join()
+    seconds = time.monotonic() - began
+    for thread in threads:
+        thread.join(20)
+    daemon.stop()
+    expect(len(set(daemon.ready_pids())), RESTARTS + 1, "processes that have served")
+    expect(failures[:10], [], f"failures of {len(threads)} clients")
+    expect(len(threads) > RESTART_RATE * seconds * 0.9, True, f"that {len(threads)} in {seconds:.1f} s were many enough")
+
+
+def test_socksd_restarts_behind_its_socket():
+    """While socksd restarts, no one of 200 connections a second is refused or cut"""
+    target = TcpTarget(echo)
+
+    def ask(number):
+        with socks.connect(daemon.port, "127.0.0.1", target.port) as sock:
+            sock.sendall(b"%d" % number)
+            sock.shutdown(socket.SHUT_WR)
+            expect(socks.receive_all(sock), b"%d" % number, "echo")
+
     try:
-        daemon = run_daemon()
-        for thread in clients:
-            thread.start()
-        for _ in range(5):
-            time.sleep(0.5)
-            daemon.send_signal(signal.SIGINT)
-            expect(daemon.wait(10), 0, "exit status")
-            daemon = run_daemon()
-        time.sleep(0.5)
+        daemon = Activated("socksd", ["tcp"], ["log.level=notice"])
+        ask_while_restarting(daemon, ask)
     finally:
-        stop.set()
-        for thread in clients:
-            thread.join()
-    daemon.send_signal(signal.SIGTERM)
-    expect(daemon.wait(10), 0, "exit status")
-    listener.close()
-    # A client that was being served when the daemon went away may see its end, but nobody is turned away.
-    turned_away = [error for error in refused if isinstance(error, ConnectionRefusedError)]
-    expect(turned_away, [], "clients turned away")
-    expect(len(served) > 100, True, f"that many were served ({len(served)})")
+        target.close()
+
+
+def test_dnsproxyd_restarts_behind_its_sockets():
+    """While dnsproxyd restarts, no one of 200 queries a second is lost, by UDP or TCP"""
+    upstream = DnsServer(lambda message, transport: message.answer_bytes([a_record(message.name, "192.0.2.1")]))
+
+    def ask(number):
+        # Half of them by TCP, as the first must come that wakes both; half of them for a name that may be cached by then.
+        name = f"n{number}.example" if number & 2 else f"often{number & 12}.example"
+        answer = Message((ask_udp if number & 1 else ask_tcp)(query_bytes(name, 1), daemon.port))
+        expect((answer.rcode, len(answer.answers)), (0, 1), "rcode and number of answers")
+
+    try:
+        daemon = Activated("dnsproxyd", ["tcp", "udp"], [f"upstream default.server={upstream.address}"])
+        ask_while_restarting(daemon, ask)
+    finally:
+        upstream.close()
 
 
 def test_dnsproxyd_takes_passed_sockets():

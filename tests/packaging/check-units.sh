@@ -28,6 +28,20 @@ for unit in $units; do
 		systemd-analyze verify --man=no "$units_dir/$instance" 2>&1 | grep "^${instance%.*}\."
 	)"
 done
+
+# The form for systemd 253 and later, which this one may not know.
+version=$(systemd-analyze --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
+for unit in socksd.service socksd@.service dnsproxyd.service; do
+	instance=$(printf '%s' "$unit" | sed 's/@/@x/')
+	sed -i.notify -f packaging/systemd/notify-reload.sed "$units_dir/$instance"
+	check_result "$unit can have systemd reload it" "$(
+		[ "$(diff "$units_dir/$instance.notify" "$units_dir/$instance" | grep '^[<>]')" = "< Type=notify
+> Type=notify-reload
+< ExecReload=kill -HUP \$MAINPID" ] || diff "$units_dir/$instance.notify" "$units_dir/$instance"
+		[ "$version" -lt 253 ] || systemd-analyze verify --man=no "$units_dir/$instance" 2>&1 | grep -F "$units_dir"
+	)"
+	mv "$units_dir/$instance.notify" "$units_dir/$instance"
+done
 for unit in socksd.service socksd@.service dnsproxyd.service; do
 	instance=$(printf '%s' "$unit" | sed 's/@/@x/')
 	check_result "$unit is exposed no more than 1.2 of 10" "$(

@@ -6,7 +6,8 @@
 if command -v shellcheck >/dev/null; then
 	check_result 'shell scripts are clean' "$(
 		find dev .ci tests packaging \( -name '*.sh' -o -name dev -o -path .ci/run -o \
-			-path 'packaging/debian/*.post*' -o -path packaging/debian/tests/socksd -o -path packaging/debian/tests/dnsproxyd \) \
+			-path 'packaging/debian/*.p[or]*' -o -path packaging/debian/tests/socksd -o -path packaging/debian/tests/dnsproxyd \
+			-o -path 'packaging/hooks/*' -o -path 'packaging/openwrt/*.init' \) \
 			-exec shellcheck -x -P SCRIPTDIR -f gcc {} + 2>/dev/null
 	)"
 else

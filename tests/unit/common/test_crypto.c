@@ -255,6 +255,24 @@ static void setup(void)
 	ck_assert_int_eq(crypto_init(), 0);
 }
 
+START_TEST(test_pool)
+{
+	static struct crypto_pool pool;
+	uint8_t zero[40] = { 0 }, last[40] = { 0 };
+
+	for (int i = 0; i < 200; i++) {
+		uint8_t now[40];
+
+		crypto_pool_take(&pool, now, sizeof now);
+		ck_assert_mem_ne(now, zero, sizeof now);
+		ck_assert_mem_ne(now, last, sizeof now);
+		memcpy(last, now, sizeof now);
+		/* What was given out is not there any more. */
+		ck_assert_mem_eq(pool.bytes + pool.left, zero, sizeof now);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("crypto");
@@ -265,6 +283,7 @@ int main(void)
 	tcase_add_test(tcase, test_hash);
 	tcase_add_test(tcase, test_digest);
 	tcase_add_test(tcase, test_random);
+	tcase_add_test(tcase, test_pool);
 	tcase_add_test(tcase, test_equal_and_wipe);
 	tcase_add_test(tcase, test_password);
 	tcase_add_test(tcase, test_foreign_hash);

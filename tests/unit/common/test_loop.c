@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include "common/clock.h"
 #include "common/container.h"
 #include "common/loop.h"
 
@@ -212,6 +213,63 @@ START_TEST(test_task_queued_by_a_task_waits_a_turn)
 }
 END_TEST
 
+/* A heavy task takes longer than all of them may in one turn. */
+struct load {
+	struct task task;
+	struct loop *loop;
+	int id;
+	int *order;
+	int *next;
+};
+
+static void on_load(struct task *task)
+{
+	struct load *l = container_of(task, struct load, task);
+	const uint64_t until_ms = clock_mono_ms() + LOOP_HEAVY_MS + 1;
+
+	while (clock_mono_ms() < until_ms) {
+	}
+	l->order[(*l->next)++] = l->id;
+	loop_run_heavy_task(l->loop, task, on_load);
+}
+
+START_TEST(test_heavy_tasks_take_turns)
+{
+	enum {
+		COUNT = 4
+	};
+	struct loop *loop = loop_new();
+	struct load loads[COUNT] = { 0 };
+	struct chore c = { .loop = loop };
+	int order[3 * COUNT];
+	int next = 0;
+
+	for (int i = 0; i < COUNT; i++) {
+		loads[i] = (struct load){ .loop = loop, .id = i, .order = order, .next = &next };
+		loop_run_heavy_task(loop, &loads[i].task, on_load);
+		loop_run_heavy_task(loop, &loads[i].task, on_load);
+	}
+	/* One each turn, in order, although each is queued again at once; others do not wait for
+	 * all of them. */
+	loop_run_task(loop, &c.task, on_chore);
+	for (int i = 0; i < 2 * COUNT; i++) {
+		ck_assert_int_eq(loop_turn(loop, 1000), 0);
+		ck_assert_int_eq(next, i + 1);
+		ck_assert_int_eq(order[i], i % COUNT);
+		ck_assert_int_eq(c.runs, i < 3 ? i + 1 : 3);
+	}
+	task_cancel(&loads[0].task);
+	loop_turn(loop, 1000);
+	ck_assert_int_eq(order[2 * COUNT], 1);
+	for (int i = 0; i < COUNT; i++) {
+		task_cancel(&loads[i].task);
+	}
+	loop_turn(loop, 0);
+	ck_assert_int_eq(next, 2 * COUNT + 1);
+	loop_free(loop);
+}
+END_TEST
+
 /* --- posts ----------------------------------------------------------------------------------- */
 
 enum {
@@ -267,4 +325,5 @@ END_TEST
 
 SUITE_MAIN("loop", test_timers_fire_in_order, test_timer_for_now_waits_a_turn,
 	   test_stopped_watch_is_not_called, test_restarted_watch_gets_no_old_event,
-	   test_task_queued_by_a_task_waits_a_turn, test_posts_from_another_thread_keep_their_order)
+	   test_task_queued_by_a_task_waits_a_turn, test_heavy_tasks_take_turns,
+	   test_posts_from_another_thread_keep_their_order)

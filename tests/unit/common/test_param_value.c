@@ -19,6 +19,7 @@ union field {
 };
 
 static const struct param_row number_row = { "n", PARAM_COUNT, 0, NULL, 0, UINT64_MAX };
+static const struct param_row mark_row = { "m", PARAM_MARK, 0, NULL, 0, UINT32_MAX };
 static const struct param_row workers_row = { "w", PARAM_WORKERS, 0, NULL, 1, 64 };
 static const struct param_row percent_row = { "p", PARAM_PERCENT, 0, NULL, 0, 100 };
 static const struct param_row duration_row = { "d", PARAM_DURATION, 0, NULL, 0, UINT64_MAX };
@@ -33,6 +34,14 @@ static const struct {
 	{ &number_row, "0", 0, "0" },
 	{ &number_row, "007", 7, "7" },
 	{ &number_row, "18446744073709551615", UINT64_MAX, "18446744073709551615" },
+	{ &mark_row, "0", 0, "0" },
+	{ &mark_row, "0x0", 0, "0" },
+	{ &mark_row, "7", 7, "0x7" },
+	{ &mark_row, "0x1F", 31, "0x1f" },
+	{ &mark_row, "0Xff", 255, "0xff" },
+	{ &mark_row, "0x000000001", 1, "0x1" },
+	{ &mark_row, "4294967295", UINT32_MAX, "0xffffffff" },
+	{ &mark_row, "0xffffffff", UINT32_MAX, "0xffffffff" },
 	{ &workers_row, "auto", 0, "auto" },
 	{ &workers_row, "64", 64, "64" },
 	{ &percent_row, "0%", 0, "0%" },
@@ -89,6 +98,10 @@ static const struct {
 	{ &duration_row, "s" },   { &duration_row, "213503982335d" },
 	{ &size_row, "1k" },      { &size_row, "1KB" },
 	{ &size_row, "M" },       { &size_row, "17179869184G" },
+	{ &mark_row, "0x" },      { &mark_row, "0x1g" },
+	{ &mark_row, "010" },     { &mark_row, "0x100000000" },
+	{ &mark_row, "1f" },      { &mark_row, "0x1/0xff" },
+	{ &mark_row, "-0x1" },    { &mark_row, "0x10000000000000001" },
 };
 
 START_TEST(test_bad_numbers)

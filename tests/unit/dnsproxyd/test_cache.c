@@ -607,6 +607,43 @@ START_TEST(test_stale)
 }
 END_TEST
 
+/* What was saved gives way to what has come since, and to a flush. */
+START_TEST(test_put_saved)
+{
+	static struct packet p;
+	struct cache *cache = new_cache(CACHE_BYTES_MIN);
+	struct cache_key key = make_key(cache, "a", DNS_TYPE_A);
+	unsigned flush_count = cache_flush_count(cache);
+	struct cache_answer saved = { .ttl_count = 1, .ttl_s = 50, .age_ms = 20 * S };
+	uint16_t offset;
+	struct got got;
+
+	packet_start(&p, 0, ANSWER, 1, 1, 0, 0);
+	packet_question(&p, "a", DNS_TYPE_A);
+	offset = (uint16_t)(packet_a(&p, "@12", 50) + 6);
+	saved.msg = p.bytes;
+	saved.len = p.len;
+	saved.ttl_offsets = &offset;
+	ck_assert_int_eq(cache_put_saved(cache, &key, &saved, &plain, 30 * S, flush_count), 0);
+	get_a(cache, "a", 30 * S, &got);
+	ck_assert_int_eq(got.outcome, CACHE_HIT);
+	ck_assert_uint_eq(got.result.ttl_s, 30);
+	ck_assert_int_eq(put_a(cache, "a", 100, 77, &plain, 30 * S), 0);
+	ck_assert_int_eq(cache_put_saved(cache, &key, &saved, &plain, 30 * S, flush_count),
+			 -EEXIST);
+	get_a(cache, "a", 30 * S, &got);
+	ck_assert_uint_eq(got_value(&got), 77);
+	cache_flush(cache);
+	ck_assert_int_eq(cache_put_saved(cache, &key, &saved, &plain, 30 * S, flush_count),
+			 -ESTALE);
+	get_a(cache, "a", 30 * S, &got);
+	ck_assert_int_eq(got.outcome, CACHE_MISS);
+	flush_count = cache_flush_count(cache);
+	ck_assert_int_eq(cache_put_saved(cache, &key, &saved, &plain, 30 * S, flush_count), 0);
+	cache_free(cache);
+}
+END_TEST
+
 static void keep_age(void *arg, const struct cache_item *item)
 {
 	*(uint64_t *)arg = item->age_ms;
@@ -672,5 +709,5 @@ END_TEST
 
 SUITE_MAIN("cache", test_hit, test_age, test_several_ttls, test_knobs, test_key_parts, test_refused,
 	   test_replace, test_long_answer, test_bound_holds, test_popular_names_stay, test_flush,
-	   test_size_refused, test_stale, test_expire_group, test_hits_are_counted_and_claimed_once,
-	   test_threads)
+	   test_size_refused, test_stale, test_put_saved, test_expire_group,
+	   test_hits_are_counted_and_claimed_once, test_threads)

@@ -69,7 +69,10 @@ static size_t save(struct cache *cache, uint64_t now_ms, uint64_t max_stale_ms,
 static bool load(struct cache *cache, const uint8_t *bytes, size_t len, uint64_t passed_ms,
 		 uint64_t now_ms, size_t *ret_loaded)
 {
+	static const struct cachefile_groups groups = { { 1, 3 } };
 	struct cachefile_load load = { .cache = cache,
+				       .flush_count = cache_flush_count(cache),
+				       .groups = &groups,
 				       .ttls = plain,
 				       .wall_ms = WALL_MS,
 				       .passed_ms = passed_ms,
@@ -97,13 +100,21 @@ START_TEST(test_saved_and_loaded)
 	put_a(old, "b.example", true, 0, 100, 100 * S);
 	put_a(old, "gone.example", false, 0, 10, 100 * S);
 	put_a(old, "other-group.example", false, 1, 300, 100 * S);
+	put_a(old, "no-group.example", false, 2, 300, 100 * S);
 	len = save(old, 120 * S, 5 * S, &block);
-	ck_assert_uint_eq(block.records, 2);
+	ck_assert_uint_eq(block.records, 4);
 	ck_assert(cachefile_read_length(block.bytes, &read_len));
 	ck_assert_uint_eq(read_len, len - CACHEFILE_BLOCK_LEN);
 	/* 20 s old when saved, 30 s later loaded, by a machine whose clock began anew. */
 	ck_assert(load(new, block.bytes, len, 30 * S, 7 * S, &loaded));
-	ck_assert_uint_eq(loaded, 2);
+	ck_assert_uint_eq(loaded, 3);
+	/* The second group is the third today, the third is gone. */
+	key = make_key(new, "other-group.example", false, 2);
+	ck_assert_int_eq(cache_get(new, &key, 7 * S, buf, sizeof buf, &result), CACHE_HIT);
+	for (uint8_t group = 0; group < 4; group++) {
+		key = make_key(new, "no-group.example", false, group);
+		ck_assert_int_eq(cache_get(new, &key, 7 * S, buf, sizeof buf, &result), CACHE_MISS);
+	}
 	key = make_key(new, "a.example", false, 0);
 	ck_assert_int_eq(cache_get(new, &key, 7 * S, buf, sizeof buf, &result), CACHE_HIT);
 	ck_assert_uint_eq(result.ttl_s, 250);
@@ -152,21 +163,59 @@ END_TEST
 
 START_TEST(test_header)
 {
+	const struct cachefile_header header = { .wall_ms = WALL_MS, .hash_key = hash_key };
 	uint8_t buf[CACHEFILE_HEADER_LEN];
-	uint64_t wall_ms;
+	struct cachefile_header got;
 
-	cachefile_write_header(buf, WALL_MS);
+	cachefile_write_header(buf, &header);
 	ck_assert(cachefile_is_ours(buf));
-	ck_assert(cachefile_read_header(buf, &wall_ms));
-	ck_assert_uint_eq(wall_ms, WALL_MS);
+	ck_assert(cachefile_read_header(buf, &got));
+	ck_assert_uint_eq(got.wall_ms, WALL_MS);
+	ck_assert_mem_eq(&got.hash_key, &hash_key, sizeof hash_key);
 	for (size_t i = 0; i < sizeof buf * 8; i++) {
 		buf[i / 8] ^= (uint8_t)(1u << i % 8);
-		ck_assert_msg(!cachefile_read_header(buf, &wall_ms), "bit %zu", i);
+		ck_assert_msg(!cachefile_read_header(buf, &got), "bit %zu", i);
 		ck_assert(cachefile_is_ours(buf) == (i >= 64));
 		buf[i / 8] ^= (uint8_t)(1u << i % 8);
 	}
 	memset(buf, 0xff, CACHEFILE_BLOCK_LEN);
 	ck_assert(!cachefile_read_length(buf, &(size_t){ 0 }));
+}
+END_TEST
+
+START_TEST(test_groups)
+{
+	static const char *const then[] = { "default", "corp", "gone", "" };
+	static const char *const now[] = { "new", "default", "corporate", "corp" };
+	struct cachefile_block block = { .bytes = NULL };
+	struct cachefile_groups groups;
+	size_t len;
+
+	for (size_t i = 0; i < 4; i++) {
+		cachefile_add_group(&block, then[i]);
+	}
+	len = cachefile_finish(&block, 0, WALL_MS) - CACHEFILE_BLOCK_LEN;
+	ck_assert(cachefile_read_groups(block.bytes, len, WALL_MS, now, 4, &groups));
+	ck_assert_uint_eq(groups.today[0], 2);
+	ck_assert_uint_eq(groups.today[1], 4);
+	for (size_t i = 2; i <= UINT8_MAX; i++) {
+		ck_assert_uint_eq(groups.today[i], 0);
+	}
+	ck_assert(cachefile_read_groups(block.bytes, len, WALL_MS, NULL, 0, &groups));
+	ck_assert_uint_eq(groups.today[0], 0);
+	ck_assert(!cachefile_read_groups(block.bytes, len, WALL_MS + 1, now, 4, &groups));
+	/* A length that leads beyond the end, with a checksum that fits. */
+	block.bytes[CACHEFILE_BLOCK_LEN] = 255;
+	cachefile_finish(&block, 0, WALL_MS);
+	ck_assert(!cachefile_read_groups(block.bytes, len, WALL_MS, now, 4, &groups));
+	/* More than there can be. */
+	cachefile_clear(&block);
+	for (size_t i = 0; i <= UINT8_MAX + 1; i++) {
+		cachefile_add_group(&block, "");
+	}
+	len = cachefile_finish(&block, 0, WALL_MS) - CACHEFILE_BLOCK_LEN;
+	ck_assert(!cachefile_read_groups(block.bytes, len, WALL_MS, now, 4, &groups));
+	cachefile_done(&block);
 }
 END_TEST
 
@@ -203,5 +252,5 @@ START_TEST(test_bad_messages)
 }
 END_TEST
 
-SUITE_MAIN("cachefile", test_saved_and_loaded, test_every_bit_counts, test_header,
+SUITE_MAIN("cachefile", test_saved_and_loaded, test_every_bit_counts, test_header, test_groups,
 	   test_bad_messages)

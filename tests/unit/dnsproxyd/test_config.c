@@ -3,7 +3,10 @@
 
 #include "tests/unit/suite.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define A "[listen a]\naddress = 127.0.0.1:5353\n"
 #define U "[upstream default]\nserver = 192.0.2.1\n"
@@ -49,6 +52,7 @@ START_TEST(test_faults)
 		{ A U "[forward f]\nupstream = default\n",
 		  "test.conf:5: [forward f] has no domain" },
 		{ A U "[forward f]\ndomain = a..b\nupstream = default\n", "test.conf:6: " },
+		{ "[server]\nresolv-conf = /run/a, run/b\n", "test.conf:2: \"run/b\" is none" },
 		{ A "[cache]\nmin-ttl = 2m\nmax-ttl = 1m\n", "test.conf:4: min-ttl is longer " },
 	};
 
@@ -103,4 +107,57 @@ START_TEST(test_the_longest_suffix_chooses_the_group)
 }
 END_TEST
 
-SUITE_MAIN("config", test_faults, test_the_longest_suffix_chooses_the_group)
+/* A file with this text; *path ends in XXXXXX. */
+static void write_file(char *path, const char *text)
+{
+	int fd = mkstemp(path);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+START_TEST(test_the_first_resolv_conf_with_a_server_counts)
+{
+	static const struct {
+		const char *section; /* of [upstream default] */
+		const char *server;
+	} table[] = {
+		{ "", "198.51.100.1:53" },
+		{ "[upstream default]\ntimeout = 1s\n", "198.51.100.1:53" },
+		{ U, "192.0.2.1:53" },
+	};
+	char none[] = "/tmp/test_config_XXXXXX";
+	char first[] = "/tmp/test_config_XXXXXX";
+	char second[] = "/tmp/test_config_XXXXXX";
+
+	write_file(none, "# nobody but us\nnameserver 127.0.0.1\n");
+	write_file(first, "nameserver 198.51.100.1\n");
+	write_file(second, "nameserver 198.51.100.2\n");
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		char buf[ENDPOINT_TEXT_MAX];
+		char text[512];
+		struct ini_error error;
+		struct params *params;
+		struct config *config;
+
+		snprintf(text, sizeof text,
+			 "[server]\nresolv-conf = /nonexistent/file, %s, %s, %s\n"
+			 "[listen a]\naddress = 127.0.0.1:53\n%s",
+			 none, first, second, table[i].section);
+		config = make(text, &params, &error);
+		ck_assert_msg(config, "%s", error.text);
+		ck_assert_uint_eq(config->groups[0].server_count, 1);
+		ck_assert_str_eq(endpoint_format(&config->groups[0].servers[0], buf),
+				 table[i].server);
+		config_free(config);
+		params_free(params);
+	}
+	unlink(none);
+	unlink(first);
+	unlink(second);
+}
+END_TEST
+
+SUITE_MAIN("config", test_faults, test_the_longest_suffix_chooses_the_group,
+	   test_the_first_resolv_conf_with_a_server_counts)

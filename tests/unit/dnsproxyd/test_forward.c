@@ -52,8 +52,8 @@ static void start(struct asker *asker, const char *text)
 {
 	*asker = (struct asker){ .groups = NULL };
 	bench_start(&asker->bench, text);
-	asker->groups =
-		groups_new(asker->bench.loop, asker->bench.metrics, asker->bench.config, NULL);
+	asker->groups = groups_new(asker->bench.loop, asker->bench.metrics, asker->bench.config,
+				   NULL, NULL);
 	ck_assert_ptr_nonnull(asker->groups);
 	asker->group = groups_get(asker->groups, 0);
 	bench_query(&asker->query, "abcdefghijklmnopqrstuvwxyz.example");

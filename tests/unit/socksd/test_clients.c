@@ -290,6 +290,44 @@ START_TEST(test_threads)
 }
 END_TEST
 
+START_TEST(test_services)
+{
+	struct clients *c = clients_new(&key);
+	struct source one = source_number(1);
+	struct source two = source_number(2);
+
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(enter(c, &roomy, 1), CLIENTS_ADMITTED);
+	}
+	ck_assert_int_eq(enter(c, &roomy, 2), CLIENTS_ADMITTED);
+	ck_assert(clients_enter_service(c, &one, CLIENTS_UDP, 2));
+	ck_assert(clients_enter_service(c, &one, CLIENTS_UDP, 2));
+	ck_assert(!clients_enter_service(c, &one, CLIENTS_UDP, 2));
+	ck_assert(clients_enter_service(c, &two, CLIENTS_UDP, 2));
+	/* each service is counted by itself */
+	ck_assert(clients_enter_service(c, &one, CLIENTS_BIND, 1));
+	ck_assert(!clients_enter_service(c, &one, CLIENTS_BIND, 1));
+	clients_leave_service(c, &one, CLIENTS_BIND);
+	clients_leave_service(c, &one, CLIENTS_UDP);
+	ck_assert(clients_enter_service(c, &one, CLIENTS_UDP, 2));
+	clients_leave_service(c, &one, CLIENTS_UDP);
+	clients_leave_service(c, &one, CLIENTS_UDP);
+	clients_leave_service(c, &two, CLIENTS_UDP);
+	for (int i = 0; i < 3; i++) {
+		leave(c, 1, true);
+	}
+	leave(c, 2, true);
+	ck_assert_uint_eq(clients_source_count(c), 0);
+	/* Back, it starts anew. */
+	ck_assert_int_eq(enter(c, &roomy, 1), CLIENTS_ADMITTED);
+	ck_assert(clients_enter_service(c, &one, CLIENTS_UDP, 1));
+	ck_assert(!clients_enter_service(c, &one, CLIENTS_UDP, 1));
+	clients_leave_service(c, &one, CLIENTS_UDP);
+	leave(c, 1, true);
+	clients_free(c);
+}
+END_TEST
+
 SUITE_MAIN("clients", test_max_sessions, test_max_per_client, test_fair_share,
 	   test_fair_share_small, test_half_open, test_half_open_newcomer, test_half_open_flood,
-	   test_counts, test_threads)
+	   test_counts, test_threads, test_services)

@@ -37,6 +37,17 @@ START_TEST(test_faults)
 		{ A "auth = password\nusers = /nonexistent/users\n", "test.conf:4: " },
 		{ A "clients = any\n", "test.conf:3: auth = none with clients = any is an open " },
 		{ A "clients = any\nopen-proxy = yes\n", NULL },
+		{ A "udp-public-address = 203.0.113.7, 2001:db8::7\n", NULL },
+		{ A "udp-public-address = 203.0.113.7\nudp-public-address = ::ffff:203.0.113.8\n",
+		  "test.conf:3: second address 203.0.113.8" },
+		{ A "udp-public-address = 0.0.0.0\n", "test.conf:3: nothing can be sent to 0" },
+		{ A "udp-public-address = ff02::1\n", "test.conf:3: nothing can be sent to ff" },
+		{ A "udp-port-range = 40000-40010\n", NULL },
+		{ A "udp-port-range = 40000\n", NULL },
+		{ A "udp-port-range = 40010-40000\n", "test.conf:3: the lower port first" },
+		{ A "udp-port-range = 0-5\n", "test.conf:3: a port from 1 to 65535" },
+		{ A "udp-port-range = 1-65536\n", "test.conf:3: a port from 1 to 65535" },
+		{ A "udp-filtering = nat\n", "test.conf:3: " },
 	};
 
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
@@ -86,4 +97,65 @@ START_TEST(test_find_listen)
 }
 END_TEST
 
-SUITE_MAIN("config", test_faults, test_find_listen)
+START_TEST(test_udp)
+{
+	struct ini_error error;
+	struct params *params;
+	char text[ADDR_TEXT_MAX];
+	const struct listen_config *listen;
+	struct config *config = make(A "udp-public-address = 2001:db8::7, ::ffff:203.0.113.7\n"
+				       "udp-port-range = 40000-40010\n"
+				       "udp-filtering = address-and-port\nudp-source = any\n",
+				     &params, &error);
+
+	ck_assert_ptr_nonnull(config);
+	listen = &config->listen_configs[0];
+	addr_format_ip(&listen->udp_public_ipv4, text, sizeof text);
+	ck_assert_str_eq(text, "203.0.113.7");
+	addr_format_ip(&listen->udp_public_ipv6, text, sizeof text);
+	ck_assert_str_eq(text, "2001:db8::7");
+	ck_assert_uint_eq(listen->udp_ports.first, 40000);
+	ck_assert_uint_eq(listen->udp_ports.last, 40010);
+	ck_assert_int_eq(listen->params->udp_filtering, 2);
+	ck_assert_int_eq(listen->params->udp_source, 2);
+	ck_assert(listen->params->udp && listen->params->udp_fragments);
+	config_free(config);
+	params_free(params);
+}
+END_TEST
+
+/* After a reload, who still leaves in the same way. */
+START_TEST(test_same_egress)
+{
+	static const char *const others[] = {
+		"[egress home]\naddress = 127.0.0.5\n",
+		"[egress office]\naddress = 127.0.0.4\n",
+		"[egress home]\naddress = 127.0.0.4\nfwmark = 7\n",
+		"[egress home]\naddress = 127.0.0.4\ninterface = lo\n",
+		"",
+	};
+	struct ini_error error;
+	struct params *params;
+	struct params *next_params;
+	struct config *config = make("[egress home]\naddress = 127.0.0.4\n", &params, &error);
+	struct config *next = make("[egress x]\nfwmark = 1\n"
+				   "[egress home]\naddress = 127.0.0.4\ntcp-fast-open = yes\n",
+				   &next_params, &error);
+
+	ck_assert(config && next);
+	ck_assert_ptr_eq(config_same_egress(next, &config->egresses[0]), &next->egresses[1]);
+	config_free(next);
+	params_free(next_params);
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		next = make(others[i], &next_params, &error);
+		ck_assert_ptr_nonnull(next);
+		ck_assert_ptr_null(config_same_egress(next, &config->egresses[0]));
+		config_free(next);
+		params_free(next_params);
+	}
+	config_free(config);
+	params_free(params);
+}
+END_TEST
+
+SUITE_MAIN("config", test_faults, test_find_listen, test_udp, test_same_egress)

@@ -130,7 +130,31 @@ START_TEST(test_a_zeroed_pipe_never_opens)
 }
 END_TEST
 
+START_TEST(test_pieces_are_smaller_while_much_is_refused)
+{
+	struct pipe pipe = { 0 };
+
+	ck_assert_uint_eq(pipe_piece(&pipe), PIPE_BYTES_MAX);
+	pipe_taken(&pipe);
+	ck_assert_uint_eq(pipe_piece(&pipe), PIPE_BYTES_MAX);
+	pipe_refused(&pipe, PIPE_PIECE_MIN - 1);
+	ck_assert_uint_eq(pipe_piece(&pipe), PIPE_BYTES_MAX);
+	pipe_refused(&pipe, PIPE_PIECE_MIN);
+	ck_assert_uint_eq(pipe_piece(&pipe), PIPE_BYTES_MAX / 2);
+	pipe_taken(&pipe);
+	ck_assert_uint_gt(pipe_piece(&pipe), PIPE_BYTES_MAX / 2);
+	for (int i = 0; i < 100; i++) {
+		pipe_refused(&pipe, PIPE_BYTES_MAX);
+	}
+	ck_assert_uint_eq(pipe_piece(&pipe), PIPE_PIECE_MIN);
+	for (int i = 0; i < 1000; i++) {
+		pipe_taken(&pipe);
+	}
+	ck_assert_uint_eq(pipe_piece(&pipe), PIPE_BYTES_MAX);
+}
+END_TEST
+
 SUITE_MAIN("pipe", test_the_size_is_planned_from_the_limits, test_the_limits_can_be_read,
 	   test_an_open_pipe_is_large_and_never_blocks,
 	   test_a_size_that_is_refused_is_halved_and_failure_is_not_repeated_at_once,
-	   test_a_zeroed_pipe_never_opens)
+	   test_a_zeroed_pipe_never_opens, test_pieces_are_smaller_while_much_is_refused)

@@ -500,8 +500,8 @@ START_TEST(test_a_turn_is_bounded)
 		loop_turn(f.loop, 10);
 		bytes = f.relay.flow[RELAY_TARGET].bytes - bytes;
 		ck_assert_uint_gt(bytes, 0);
-		/* An event, and the task: each less than two bulk reads. */
-		ck_assert_uint_le(bytes, 4 * MIB);
+		/* Less than two bulk reads, in the flow's turn. */
+		ck_assert_uint_le(bytes, 2 * MIB);
 		tear_down(&f);
 	}
 }

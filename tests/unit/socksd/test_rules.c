@@ -120,7 +120,9 @@ static const char *answer(const struct rules *rules, const struct ask *ask, char
 		return guard_verdict_name(verdict.guard);
 	}
 	if (!verdict.rule) {
-		ck_assert(verdict.allowed);
+		ck_assert_int_eq(verdict.allowed, ask->command != SOCKS5_BIND);
+		ck_assert_str_eq(rules_verdict_name(&verdict),
+				 verdict.allowed ? "allowed" : "no_rule");
 		return "-";
 	}
 	ck_assert_str_eq(rules_verdict_name(&verdict), verdict.allowed ? "allowed" : "rule");
@@ -330,6 +332,51 @@ START_TEST(test_deny_name)
 }
 END_TEST
 
+/* What holds whatever the destination. */
+START_TEST(test_deny_command)
+{
+	static const struct spec specs[] = {
+		{ "dns", false, "udp", NULL, NULL, NULL, "53" },
+		{ "nets", false, "udp", NULL, NULL, "10.0.0.0/8", NULL },
+		{ "lan", true, "udp", LAN "/32", NULL, "192.168.0.0/16", NULL },
+		{ "no-udp", false, "udp", NULL, NULL, NULL, NULL },
+		{ "no-bind", false, "bind", NULL, "alice", NULL, NULL },
+	};
+	static const struct {
+		enum socks5_command command;
+		const char *client;
+		const char *user;
+		const char *rule;
+	} cases[] = {
+		{ SOCKS5_ASSOCIATE, LAN, NULL, NULL },
+		{ SOCKS5_ASSOCIATE, "203.0.113.9", NULL, "no-udp" },
+		{ SOCKS5_CONNECT, "203.0.113.9", NULL, NULL },
+		{ SOCKS5_BIND, LAN, "alice", "no-bind" },
+		{ SOCKS5_BIND, LAN, "bob", NULL },
+	};
+	struct fixture f;
+
+	set_up(&f, specs, ARRAY_SIZE(specs));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct addr client;
+		const struct rules_request request = {
+			.command = cases[i].command,
+			.client = &client,
+			.user = cases[i].user,
+			.user_len = cases[i].user ? strlen(cases[i].user) : 0,
+		};
+		const struct rule *rule = NULL;
+
+		ck_assert_int_eq(addr_parse_ip(cases[i].client, &client), 0);
+		ck_assert_msg(rules_deny_command(&f.rules, &request, &rule) ==
+				      (cases[i].rule != NULL),
+			      "case %zu", i);
+		ck_assert(!rule || strcmp(rule->name, cases[i].rule) == 0);
+	}
+	tear_down(&f);
+}
+END_TEST
+
 START_TEST(test_bad_items)
 {
 	static const char *const ports[] = {
@@ -362,5 +409,105 @@ START_TEST(test_no_rules)
 }
 END_TEST
 
+/* BIND is denied unless a rule that says bind allows it. */
+START_TEST(test_bind)
+{
+	static const struct spec specs[] = {
+		{ "no9", false, NULL, NULL, NULL, "203.0.113.9", NULL },
+		{ "ftp", true, "bind", NULL, "alice", "198.51.100.0/24 127.0.0.0/8 ftp.example",
+		  "21" },
+		{ "all", true, NULL, NULL, NULL, NULL, NULL },
+		{ "web", true, "connect udp", NULL, NULL, NULL, NULL },
+		{ "lan", true, "connect bind", NULL, NULL, "10.0.0.0/8", NULL },
+	};
+	static const struct ask asks[] = {
+		{ SOCKS5_BIND, LAN, NULL, NULL, "203.0.113.9:21", "rule no9" },
+		{ SOCKS5_BIND, LAN, "alice", NULL, "198.51.100.1:21", "ftp" },
+		{ SOCKS5_BIND, LAN, "alice", NULL, "198.51.100.1:20", "-" },
+		{ SOCKS5_BIND, LAN, "bob", NULL, "198.51.100.1:21", "-" },
+		{ SOCKS5_BIND, LAN, "alice", "ftp.example", "192.0.2.1:21", "ftp" },
+		{ SOCKS5_BIND, LAN, "alice", "www.example", "192.0.2.1:21", "-" },
+		{ SOCKS5_BIND, LAN, NULL, NULL, "9.9.9.9:443", "-" },
+		{ CONNECT, LAN, NULL, NULL, "9.9.9.9:443", "all" },
+		{ SOCKS5_BIND, LAN, NULL, NULL, "10.1.1.1:443", "lan" },
+		/* the guard stands, and is overruled, as always */
+		{ SOCKS5_BIND, LAN, "alice", NULL, "127.0.0.1:21", "ftp" },
+		{ SOCKS5_BIND, LAN, "alice", "ftp.example", "169.254.1.1:21", "link_local" },
+	};
+
+	check(specs, ARRAY_SIZE(specs), asks, ARRAY_SIZE(asks));
+}
+END_TEST
+
+START_TEST(test_know_bind)
+{
+	static const struct spec specs[] = {
+		{ "all", true, NULL, NULL, NULL, NULL, NULL },
+		{ "no", false, "bind", NULL, NULL, NULL, NULL },
+		{ "udp", true, "connect udp", NULL, NULL, NULL, NULL },
+		{ "bind", true, "bind udp", NULL, "alice", NULL, NULL },
+	};
+	struct fixture f;
+
+	set_up(&f, specs, 3);
+	ck_assert(!rules_know_bind(&f.rules));
+	tear_down(&f);
+	set_up(&f, specs, 4);
+	ck_assert(rules_know_bind(&f.rules));
+	tear_down(&f);
+}
+END_TEST
+
+START_TEST(test_deny_anybody)
+{
+	static const struct spec specs[] = {
+		{ "carol", false, NULL, NULL, "carol", "0.0.0.0/0", NULL },
+		{ "dave", false, NULL, NULL, "dave", "203.0.113.0/24", NULL },
+		{ "names", true, "bind", NULL, "erin", ".example", NULL },
+		{ "nets", true, "bind", NULL, "dave", "198.51.100.0/24", NULL },
+		{ "frank", false, "bind", NULL, "frank", NULL, NULL },
+		{ "any", true, "bind", "192.168.1.0/24", NULL, NULL, NULL },
+		{ "all", true, NULL, NULL, NULL, NULL, NULL },
+	};
+	static const struct {
+		const char *client;
+		const char *user;
+		bool denied;
+		const char *rule; /* NULL: none */
+	} cases[] = {
+		{ LAN, "carol", true, "carol" },       { LAN, "dave", false, "nets" },
+		{ LAN, "erin", false, "any" },         { LAN, "frank", true, "frank" },
+		{ LAN, NULL, false, "any" },           { "192.168.2.1", NULL, true, NULL },
+		{ "192.168.2.1", "erin", true, NULL },
+	};
+	struct fixture f;
+	struct addr anybody;
+
+	set_up(&f, specs, ARRAY_SIZE(specs));
+	ck_assert_int_eq(addr_parse_ip("0.0.0.0", &anybody), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct addr client;
+		const struct rule *rule;
+		const struct rules_request request = {
+			.command = SOCKS5_BIND,
+			.client = &client,
+			.user = cases[i].user,
+			.user_len = cases[i].user ? strlen(cases[i].user) : 0,
+		};
+
+		ck_assert_int_eq(addr_parse_ip(cases[i].client, &client), 0);
+		ck_assert_msg(rules_deny_anybody(&f.rules, &request, &anybody, &rule) ==
+				      cases[i].denied,
+			      "%zu", i);
+		ck_assert_msg(!rule == !cases[i].rule, "%zu", i);
+		if (rule) {
+			ck_assert_str_eq(rule->name, cases[i].rule);
+		}
+	}
+	tear_down(&f);
+}
+END_TEST
+
 SUITE_MAIN("rules", test_conditions, test_first_match, test_guard_stands, test_guard_overruled,
-	   test_deny_name, test_bad_items, test_no_rules)
+	   test_deny_name, test_deny_command, test_bad_items, test_no_rules, test_bind,
+	   test_know_bind, test_deny_anybody)
