@@ -50,11 +50,11 @@ int session_start(struct context *context, int fd, const struct addr *client,
 /* End all sessions of the worker at once. */
 void session_end_all(struct context *context);
 
-/* The configuration in context->config is about to be replaced by `next`: sessions still in their
- * handshake go on under the section of the same listening address, or end when there is none, or
- * one with another `auth` after the method was agreed on. All sessions with a user end, unless the
- * section of that address has the same user with the same password hash, or asks for no password
- * any more. */
+/* The configuration in context->config is about to be replaced by `next`. Each session goes on
+ * under the section that config_follow_listen() finds. One still in its handshake ends when there
+ * is none, or one with another `auth` after the method was agreed on. One with a user ends when the
+ * section does not have that user with the same password hash, unless it asks for no password any
+ * more. A listener that goes ends no session that has a target. */
 void session_reconfigure_all(struct context *context, const struct config *next);
 
 #endif

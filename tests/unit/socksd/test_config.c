@@ -3,7 +3,9 @@
 
 #include "tests/unit/suite.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define A "[listen a]\naddress = 127.0.0.1:1080\n"
 
@@ -158,4 +160,68 @@ START_TEST(test_same_egress)
 }
 END_TEST
 
-SUITE_MAIN("config", test_faults, test_find_listen, test_udp, test_same_egress)
+/* A users file with one user; returns its path. */
+static char *make_users_file(void)
+{
+	static const char line[] = "alice:$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$"
+				   "AAAAAAAAAAAAAAAAAAAAAA\n";
+	char *path = strdup("/tmp/test_config.XXXXXX");
+	int fd = mkstemp(path);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, line, sizeof line - 1), (ssize_t)sizeof line - 1);
+	close(fd);
+	return path;
+}
+
+START_TEST(test_follow_listen)
+{
+	/* Sections of the next configuration, and which one sessions of [listen a] go on under. */
+	static const struct {
+		const char *next; /* before the users file's name, if that is to follow */
+		const char *after;
+		const char *section;
+	} table[] = {
+		{ "[listen a]\naddress = 127.0.0.1:1080\n", NULL, "a" },
+		{ "[listen b]\naddress = 127.0.0.1:1080\n[listen a]\naddress = 127.0.0.2\n", NULL,
+		  "b" },
+		{ "[listen b]\naddress = 127.0.0.3\n[listen a]\naddress = 127.0.0.2\n", NULL, "a" },
+		{ "[listen b]\naddress = 127.0.0.3\nauth = password\nusers = ", "\n", "b" },
+		{ "[listen b]\naddress = 127.0.0.3\nauth = password\nusers = ",
+		  "\n[listen a]\naddress = 127.0.0.2\n", "a" },
+		{ "[listen b]\naddress = 127.0.0.3\n", NULL, NULL },
+	};
+	char *path = make_users_file();
+	char text[512];
+	struct ini_error error = { "" };
+	struct params *params;
+	struct config *config;
+	struct addr a;
+
+	snprintf(text, sizeof text, A "auth = password\nusers = %s\n", path);
+	config = make(text, &params, &error);
+	ck_assert_msg(config != NULL, "%s", error.text);
+	ck_assert_int_eq(addr_parse("127.0.0.1:1080", 1, &a), 0);
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		const struct listen_config *found;
+		struct params *next_params;
+		struct config *next;
+
+		snprintf(text, sizeof text, "%s%s%s", table[i].next, table[i].after ? path : "",
+			 table[i].after ? table[i].after : "");
+		next = make(text, &next_params, &error);
+		ck_assert_msg(next != NULL, "%s", error.text);
+		found = config_follow_listen(next, &a, &config->listen_configs[0]);
+		ck_assert_msg((found == NULL) == (table[i].section == NULL), "case %zu", i);
+		ck_assert(!found || strcmp(found->name, table[i].section) == 0);
+		config_free(next);
+		params_free(next_params);
+	}
+	config_free(config);
+	params_free(params);
+	unlink(path);
+	free(path);
+}
+END_TEST
+
+SUITE_MAIN("config", test_faults, test_find_listen, test_udp, test_same_egress, test_follow_listen)
