@@ -171,6 +171,9 @@ static bool records_next(struct records *records, struct record *ret_record)
 	wire_u16(r);
 	ret_record->ttl_offset = wire_offset(r);
 	ret_record->ttl_s = wire_u32(r);
+	if (ret_record->ttl_s > INT32_MAX) {
+		ret_record->ttl_s = 0; /* RFC 2181 section 8 */
+	}
 	ret_record->len = wire_u16(r);
 	ret_record->data = wire_take(r, ret_record->len);
 	return !r->failed;

@@ -115,6 +115,8 @@ static const struct {
 			NS("\0\0\0\1") OPT),
 	  60 },
 	{ "TTL 0", BYTES(HEADER("\x80", "\1", "\0", "\0") QUESTION A("\0\0\0\0")), 0 },
+	{ "TTL beyond 31 bits",
+	  BYTES(HEADER("\x80", "\1", "\0", "\0") QUESTION A("\xff\xff\xff\xff")), 0 },
 	{ "NXDOMAIN",
 	  BYTES(HEADER("\x83", "\0", "\1", "\0") QUESTION SOA("\0\0\0\x64", "\0\0\0\x32")), 50 },
 	{ "no data, short TTL",
@@ -142,6 +144,7 @@ START_TEST(test_age)
 		A("\0\0\0\x3c") NS("\0\1\0\0") OPT;
 	static const uint8_t after[] = HEADER("\x80", "\2", "\1", "\1") QUESTION A("\0\0\0\xc8")
 		A("\0\0\0\0") NS("\0\0\xff\x9c") OPT;
+	static const uint8_t wrapped[] = HEADER("\x80", "\1", "\0", "\0") QUESTION A("\x80\0\0\0");
 	uint8_t msg[sizeof before];
 
 	memcpy(msg, before, sizeof before);
@@ -149,6 +152,10 @@ START_TEST(test_age)
 	ck_assert_mem_eq(msg, before, sizeof before);
 	doh_age(msg, sizeof before - 1, 100);
 	ck_assert_mem_eq(msg, after, sizeof after);
+	/* What counts as 0 stays so (RFC 2181 section 8). */
+	memcpy(msg, wrapped, sizeof wrapped);
+	doh_age(msg, sizeof wrapped - 1, 100);
+	ck_assert_uint_eq(doh_max_age_s(msg, sizeof wrapped - 1), 0);
 	/* Cut anywhere, nothing beyond is touched. */
 	for (size_t len = 0; len < sizeof before; len++) {
 		uint8_t *exact = malloc(len ? len : 1);
