@@ -362,6 +362,16 @@ void tls_server_free(struct tls_server *server)
 	}
 }
 
+bool tls_server_name(struct tls_server *server, char ret_name[TLS_NAME_MAX])
+{
+	bool found;
+
+	pthread_mutex_lock(&server->lock);
+	found = tls_certificate_name(SSL_CTX_get0_certificate(server->ctx), ret_name);
+	pthread_mutex_unlock(&server->lock);
+	return found;
+}
+
 const char *tls_server_path(const struct tls_server *server)
 {
 	return server->certificate_path;

@@ -123,6 +123,11 @@ struct tls_server *tls_server_ref(struct tls_server *server);
 /* One owner less. NULL is fine. */
 void tls_server_free(struct tls_server *server);
 
+/* The first name that its certificate is for, wildcards aside; ret_name has room for TLS_NAME_MAX
+ * bytes. False when there is none. */
+#define TLS_NAME_MAX 256
+bool tls_server_name(struct tls_server *server, char ret_name[TLS_NAME_MAX]);
+
 /* Where its certificate is; valid while the server is. */
 const char *tls_server_path(const struct tls_server *server);
 

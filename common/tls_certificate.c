@@ -259,3 +259,34 @@ bool tls_set_identity(const struct tls_client *client, SSL_CTX *ctx)
 	return X509_VERIFY_PARAM_set1_ip(param, (const uint8_t *)&a->in6.sin6_addr,
 					 sizeof a->in6.sin6_addr) == 1;
 }
+
+/* Whether a name of the certificate is one to tell: no wildcard, no NUL in it. */
+static bool take_name(const GENERAL_NAME *general, char ret_name[TLS_NAME_MAX])
+{
+	const unsigned char *text;
+	size_t len;
+
+	if (general->type != GEN_DNS) {
+		return false;
+	}
+	text = ASN1_STRING_get0_data(general->d.dNSName);
+	len = (size_t)ASN1_STRING_length(general->d.dNSName);
+	if (len == 0 || len >= TLS_NAME_MAX || text[0] == '*' || memchr(text, '\0', len)) {
+		return false;
+	}
+	memcpy(ret_name, text, len);
+	ret_name[len] = '\0';
+	return true;
+}
+
+bool tls_certificate_name(X509 *certificate, char ret_name[TLS_NAME_MAX])
+{
+	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+	bool found = false;
+
+	for (int i = 0; names && i < sk_GENERAL_NAME_num(names) && !found; i++) {
+		found = take_name(sk_GENERAL_NAME_value(names, i), ret_name);
+	}
+	GENERAL_NAMES_free(names);
+	return found;
+}

@@ -49,6 +49,9 @@ struct tls {
  * and the connection's error is set. */
 int tls_check_certificate(X509_STORE_CTX *store, void *arg);
 
+/* As tls_server_name(). */
+bool tls_certificate_name(X509 *certificate, char ret_name[TLS_NAME_MAX]);
+
 /* Who the server must be, as parameters of the check of the chain. False when out of memory. */
 bool tls_set_identity(const struct tls_client *client, SSL_CTX *ctx);
 

@@ -66,6 +66,20 @@ static const struct section_row sections[] = {
 
 const struct params_schema config_schema = { sections, ARRAY_SIZE(sections) };
 
+/* Have clients told of an encrypted listener, if its certificate has a name to call it by. */
+static void announce(struct config *config, const struct listen_config *listen)
+{
+	const struct addr_list *addresses = &listen->params->addresses;
+	char name[TLS_NAME_MAX];
+
+	if (!tls_server_name(listen->tls, name)) {
+		return;
+	}
+	for (size_t i = 0; i < addresses->count; i++) {
+		(void)ddr_add(&config->ddr, name, "dot", &addresses->items[i], NULL);
+	}
+}
+
 static int add_listens(struct config *config, const struct params *params, struct ini_error *reterr)
 {
 	struct listens *listens = &config->listens;
@@ -90,6 +104,7 @@ static int add_listens(struct config *config, const struct params *params, struc
 		}
 		if (listen->tls) {
 			item->kinds = LISTENS_STREAM;
+			announce(config, listen);
 		}
 	}
 	return 0;

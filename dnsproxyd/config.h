@@ -12,6 +12,7 @@
 #include "common/service.h"
 #include "common/tls.h"
 
+#include "dnsproxyd/ddr.h"
 #include "dnsproxyd/endpoint.h"
 #include "dnsproxyd/suffixes.h"
 
@@ -198,6 +199,7 @@ struct config {
 	/* The first is "default", with the system's servers when none is configured. */
 	struct group_config *groups;
 	size_t group_count;
+	struct ddr ddr;            /* what clients are told of encrypted listeners */
 	struct suffixes *forwards; /* domains and the index of their group */
 };
 

@@ -96,7 +96,11 @@ static bool answer_special(struct query_context *c, const struct query_draft *dr
 	struct dnsmsg_ede ede = { DNS_EDE_SYNTHESIZED, NULL };
 	/* [forward] overrules what is special in this network only. */
 	bool is_local = c->config->server->local_zones && draft->group == 0;
-	size_t len = special_answer(q, is_local ? SPECIAL_LOCAL : SPECIAL_ALWAYS, buf, &ede);
+	size_t len = ddr_answer(&c->config->ddr, q, buf);
+
+	if (len == 0) {
+		len = special_answer(q, is_local ? SPECIAL_LOCAL : SPECIAL_ALWAYS, buf, &ede);
+	}
 
 	if (len == 0 && q->qtype == DNS_TYPE_ANY && is_udp) {
 		len = special_answer_any(q, buf);

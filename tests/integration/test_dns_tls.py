@@ -466,6 +466,18 @@ def test_limits():
         expect(daemon.counters()["tcp_refused"], 1, "connections refused")
 
 
+def test_discovery():
+    """Clients in clear text are told where they can be encrypted (RFC 9462), and only then"""
+    needs("kdig")
+    with tls_listener() as daemon:
+        out = output_of("kdig", "@127.0.0.1", "-p", str(daemon.port), "_dns.resolver.arpa", "SVCB", "+short").decode()
+        expect(out.strip(), f"1 dns.example. alpn=dot port={daemon.tls_port} ipv4hint=127.0.0.1", "the record")
+    with contextlib.closing(ScriptedServer()) as server, daemon_before(server.address) as daemon:
+        reply = Message(ask_udp(query_bytes("_dns.resolver.arpa", 64), daemon.port))
+        expect((reply.rcode, reply.answers), (dns.NOERROR, []), "the answer of one that listens in clear text")
+        expect(server.seen, [], "questions to the server")
+
+
 def served_certificate(daemon):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -41,3 +41,16 @@ const char *certificates_path(const char *file, char buf[CERTIFICATES_PATH_MAX])
 	snprintf(buf, CERTIFICATES_PATH_MAX, "%s/%s", certs_dir, file);
 	return buf;
 }
+
+void certificates_copy(const char *from, const char *to)
+{
+	char command[2 * CERTIFICATES_PATH_MAX + 32];
+	char a[CERTIFICATES_PATH_MAX];
+	char b[CERTIFICATES_PATH_MAX];
+
+	snprintf(command, sizeof command, "cp -p '%s' '%s'", certificates_path(from, a),
+		 certificates_path(to, b));
+	if (system(command) != 0) {
+		abort();
+	}
+}

@@ -18,4 +18,7 @@ void certificates_remove(void);
 /* "DIR/FILE"; returns buf. */
 const char *certificates_path(const char *file, char buf[CERTIFICATES_PATH_MAX]);
 
+/* Another file with the content and mode of the first. */
+void certificates_copy(const char *from, const char *to);
+
 #endif

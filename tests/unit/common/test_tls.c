@@ -500,30 +500,28 @@ END_TEST
 /* --- files -------------------------------------------------------------------------------------
  */
 
-static void copy(const char *from, const char *to)
-{
-	char command[1200];
-	char a[CERTIFICATES_PATH_MAX];
-	char b[CERTIFICATES_PATH_MAX];
-
-	snprintf(command, sizeof command, "cp -p '%s' '%s'", certificates_path(from, a),
-		 certificates_path(to, b));
-	ck_assert_int_eq(system(command), 0);
-}
-
 START_TEST(test_server_files)
 {
 	char certificate[CERTIFICATES_PATH_MAX];
 	char key[CERTIFICATES_PATH_MAX];
 	char other[CERTIFICATES_PATH_MAX];
+	char name[TLS_NAME_MAX];
+	struct tls_server *server;
 	const char *path;
 	const char *why;
 
-	copy("good.pem", "a.pem");
-	copy("good.key", "a.key");
+	certificates_copy("good.pem", "a.pem");
+	certificates_copy("good.key", "a.key");
 	certificates_path("a.pem", certificate);
 	certificates_path("a.key", key);
 	certificates_path("other.key", other);
+
+	server = tls_server_load(certificate, key, NULL, 0, &path, &why);
+	ck_assert_ptr_nonnull(server);
+	ck_assert(tls_server_name(server, name));
+	ck_assert_str_eq(name, "dns.example");
+	ck_assert_str_eq(tls_server_path(server), certificate);
+	tls_server_free(server);
 
 	chmod(key, 0604);
 	ck_assert_ptr_null(tls_server_load(certificate, key, NULL, 0, &path, &why));
@@ -549,18 +547,18 @@ START_TEST(test_server_reload)
 	const char *path;
 	const char *why;
 
-	copy("good.pem", "a.pem");
-	copy("good.key", "a.key");
+	certificates_copy("good.pem", "a.pem");
+	certificates_copy("good.key", "a.key");
 	server = load_server("a", NULL);
 	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_OK);
 	ck_assert_int_eq(tls_server_reload(server, &path, &why), TLS_RELOAD_SAME);
-	copy("other.pem", "a.pem");
+	certificates_copy("other.pem", "a.pem");
 	/* In the middle of the change: the old one stays. */
 	ck_assert_int_eq(tls_server_reload(server, &path, &why), TLS_RELOAD_FAILED);
 	ck_assert_ptr_nonnull(strstr(path, "a.key"));
 	ck_assert_int_eq(tls_server_reload(server, &path, &why), TLS_RELOAD_SAME);
 	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_OK);
-	copy("other.key", "a.key");
+	certificates_copy("other.key", "a.key");
 	ck_assert_int_eq(tls_server_reload(server, &path, &why), TLS_RELOAD_DONE);
 	tls_client_set_trust(client, trust); /* no resumption */
 	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_WRONG_NAME);
