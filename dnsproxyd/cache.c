@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "dnsproxyd/cache.h"
 
+#include "dnsproxyd/cache_entry.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <malloc.h>
@@ -28,47 +30,6 @@
 /* What malloc() keeps beside each piece, on top of what malloc_usable_size() says. */
 #define MALLOC_OVERHEAD sizeof(size_t)
 
-/* Room for CACHE_TTL_MAX_S. */
-#define TTL_BITS        0xfffffu
-
-/* Entries note their times in quarter seconds: 32 bits last for 34 years of uptime. */
-#define TICK_MS         250
-#define TICKS_PER_S     (1000 / TICK_MS)
-
-enum key_flag {
-	KEY_DO = 1,
-	KEY_CD = 2,
-};
-
-/* Upper half: the RCODE. */
-enum entry_flag {
-	ENTRY_DO = KEY_DO,
-	ENTRY_CD = KEY_CD,
-	ENTRY_AD = 4,
-	ENTRY_VISITED = 8,
-	ENTRY_RCODE_SHIFT = 4,
-};
-
-struct entry {
-	struct entry *chain; /* next in its table slot */
-	struct entry *older;
-	struct entry *newer;
-	uint32_t hash; /* upper half of the key's */
-	uint32_t stored_tick;
-	uint32_t ttl_s : 20; /* at stored_tick */
-	uint32_t hits : 2;
-	uint32_t is_claimed : 1; /* somebody fetches its successor */
-	uint16_t body_len;
-	uint16_t ancount;
-	uint8_t nscount;
-	uint8_t arcount;
-	uint8_t group;
-	uint8_t flags;
-	/* Offsets of the TTLs in the body, one for each record; then the body: the message without
-	 * its header. */
-	uint16_t ttl_offsets[];
-};
-
 struct shard {
 	pthread_mutex_t mutex;
 	struct entry **table;
@@ -95,47 +56,9 @@ struct cache {
 
 /* --- entries --- */
 
-static size_t entry_record_count(const struct entry *entry)
-{
-	return (size_t)entry->ancount + entry->nscount + entry->arcount;
-}
-
-static uint8_t *entry_body(const struct entry *entry)
-{
-	return (uint8_t *)(uintptr_t)(entry->ttl_offsets + entry_record_count(entry));
-}
-
 static size_t allocated_bytes(void *p)
 {
 	return malloc_usable_size(p) + MALLOC_OVERHEAD;
-}
-
-static bool entry_has_key(struct entry *entry, const struct cache_key *key)
-{
-	size_t question_len = key->len - 2u;
-
-	return entry->hash == key->hash >> 32 && entry->group == key->bytes[0] &&
-	       (entry->flags & (ENTRY_DO | ENTRY_CD)) == key->bytes[1] &&
-	       entry->body_len >= question_len &&
-	       memcmp(entry_body(entry), key->bytes + 2, question_len) == 0;
-}
-
-static uint32_t tick_of(uint64_t now_ms)
-{
-	return (uint32_t)(now_ms / TICK_MS);
-}
-
-/* Ticks since the entry was stored; 0 when the caller's clock is behind the storer's. */
-static uint32_t entry_age_ticks(const struct entry *entry, uint64_t now_ms)
-{
-	int32_t age = (int32_t)(tick_of(now_ms) - entry->stored_tick);
-
-	return age < 0 ? 0 : (uint32_t)age;
-}
-
-static bool entry_is_fresh(const struct entry *entry, uint32_t age_ticks)
-{
-	return age_ticks < entry->ttl_s * TICKS_PER_S;
 }
 
 /* Whether it is from before cache_expire_group(). That is called some time after the network has
@@ -145,26 +68,7 @@ static bool entry_is_past(const struct cache *cache, const struct entry *entry)
 	uint64_t past_ms =
 		atomic_load_explicit(&cache->past_ms[entry->group], memory_order_relaxed);
 
-	return past_ms != 0 && (int32_t)(entry->stored_tick - tick_of(past_ms)) < 0;
-}
-
-static uint32_t get_u32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static void set_u32(uint8_t *p, uint32_t value)
-{
-	p[0] = (uint8_t)(value >> 24);
-	p[1] = (uint8_t)(value >> 16);
-	p[2] = (uint8_t)(value >> 8);
-	p[3] = (uint8_t)value;
-}
-
-static void set_u16(uint8_t *p, unsigned value)
-{
-	p[0] = (uint8_t)(value >> 8);
-	p[1] = (uint8_t)value;
+	return past_ms != 0 && (int32_t)(entry->stored_tick - entry_tick_of(past_ms)) < 0;
 }
 
 /* --- a shard's list and table; the mutex is held --- */
@@ -382,79 +286,6 @@ static struct shard *cache_shard(struct cache *cache, const struct cache_key *ke
 
 /* --- put --- */
 
-static uint32_t clamp(uint32_t value, uint32_t min, uint32_t max)
-{
-	value = value < min ? min : value;
-	return value > max ? max : value;
-}
-
-/* Whether the message is what dnsreply_normalize() writes, as far as we rely on it. */
-static bool answer_is_sound(const struct cache_key *key, const struct cache_answer *answer,
-			    const struct dnsmsg_header *header)
-{
-	size_t question_len = key->len - 2u;
-	unsigned rcode = header->flags & DNSMSG_RCODE;
-	size_t min_offset = DNSMSG_HEADER_LEN + question_len;
-
-	if (answer->ttl_s == 0 || answer->len > DNSMSG_MAX || answer->len < min_offset ||
-	    header->qdcount != 1 || (header->flags & DNSMSG_TC) ||
-	    (rcode != DNS_RCODE_NOERROR && rcode != DNS_RCODE_NXDOMAIN) ||
-	    answer->ttl_count != (size_t)header->ancount + header->nscount + header->arcount) {
-		return false;
-	}
-	for (size_t i = 0; i < answer->ttl_count; i++) {
-		if (answer->ttl_offsets[i] < min_offset ||
-		    answer->ttl_offsets[i] + 4u > answer->len) {
-			return false;
-		}
-		min_offset = answer->ttl_offsets[i] + 4u;
-	}
-	return dnsname_equal(answer->msg + DNSMSG_HEADER_LEN, key->bytes + 2, question_len - 4) &&
-	       memcmp(answer->msg + DNSMSG_HEADER_LEN + question_len - 4, key->bytes + key->len - 4,
-		      4) == 0;
-}
-
-/* Build the entry; the room for it is not looked at. NULL when out of memory. */
-static struct entry *entry_new(const struct cache_key *key, const struct cache_answer *answer,
-			       const struct dnsmsg_header *header, const struct cache_ttls *ttls,
-			       uint64_t now_ms)
-{
-	size_t body_len = answer->len - DNSMSG_HEADER_LEN;
-	struct entry *entry = malloc(offsetof(struct entry, ttl_offsets) +
-				     answer->ttl_count * sizeof(uint16_t) + body_len);
-	uint32_t max_s = answer->negative ? ttls->negative_max_s : ttls->max_s;
-	uint8_t *body;
-
-	if (!entry) {
-		return NULL;
-	}
-	entry->hash = (uint32_t)(key->hash >> 32);
-	entry->stored_tick = tick_of(now_ms) - tick_of(answer->age_ms);
-	entry->ttl_s = clamp(answer->ttl_s, ttls->min_s, max_s) & TTL_BITS;
-	entry->hits = 0;
-	entry->is_claimed = 0;
-	entry->body_len = (uint16_t)body_len;
-	entry->ancount = header->ancount;
-	entry->nscount = (uint8_t)header->nscount;
-	entry->arcount = (uint8_t)header->arcount;
-	entry->group = key->bytes[0];
-	entry->flags = (uint8_t)(key->bytes[1] | (header->flags & DNSMSG_AD ? ENTRY_AD : 0) |
-				 (header->flags & DNSMSG_RCODE) << ENTRY_RCODE_SHIFT);
-	body = entry_body(entry);
-	memcpy(body, answer->msg + DNSMSG_HEADER_LEN, body_len);
-	memcpy(body, key->bytes + 2, key->len - 2u);
-	/* Clients must not keep a negative answer longer than we do: they go by the SOA's TTL (RFC
-	 * 2308 section 5). */
-	max_s = answer->negative ? entry->ttl_s : max_s;
-	for (size_t i = 0; i < answer->ttl_count; i++) {
-		uint16_t offset = (uint16_t)(answer->ttl_offsets[i] - DNSMSG_HEADER_LEN);
-
-		entry->ttl_offsets[i] = offset;
-		set_u32(body + offset, clamp(get_u32(body + offset), ttls->min_s, max_s));
-	}
-	return entry;
-}
-
 /* Free what shard_evict() took out, linked by `older`; done without the mutex. */
 static void free_entries(struct entry *entry)
 {
@@ -505,14 +336,14 @@ static int make_entry(const struct shard *shard, const struct cache_key *key,
 
 	assert(ttls->max_s <= CACHE_TTL_MAX_S && ttls->negative_max_s <= CACHE_TTL_MAX_S);
 	if (!dnsmsg_read_header(answer->msg, answer->len, &header) ||
-	    !answer_is_sound(key, answer, &header) ||
+	    !cache_entry_takes(key, answer, &header) ||
 	    (answer->negative ? ttls->negative_max_s : ttls->max_s) == 0) {
 		return -EINVAL;
 	}
 	if (header.nscount > UINT8_MAX || header.arcount > UINT8_MAX) {
 		return -E2BIG;
 	}
-	entry = entry_new(key, answer, &header, ttls, now_ms);
+	entry = cache_entry_new(key, answer, &header, ttls, now_ms);
 	if (!entry) {
 		return -ENOMEM;
 	}
@@ -570,46 +401,6 @@ int cache_put_saved(struct cache *cache, const struct cache_key *key,
 
 /* --- get --- */
 
-static void write_header(uint8_t *buf, const struct entry *entry, bool fits)
-{
-	unsigned flags = DNSMSG_QR | DNSMSG_RA | (unsigned)entry->flags >> ENTRY_RCODE_SHIFT;
-
-	memset(buf, 0, DNSMSG_HEADER_LEN);
-	set_u16(buf + 4, 1);
-	if (!fits) {
-		set_u16(buf + 2, flags | DNSMSG_TC);
-		return;
-	}
-	set_u16(buf + 2, flags | (entry->flags & ENTRY_AD ? DNSMSG_AD : 0));
-	set_u16(buf + 6, entry->ancount);
-	set_u16(buf + 8, entry->nscount);
-	set_u16(buf + 10, entry->arcount);
-}
-
-/* Copy an entry out. Its TTLs are lowered by its age, or, when it is stale, all the same. */
-static void entry_copy(const struct entry *entry, const struct cache_key *key, uint32_t age_s,
-		       bool is_stale, uint8_t *buf, size_t cap, struct cache_result *ret_result)
-{
-	size_t record_count = entry_record_count(entry);
-	bool fits = (size_t)DNSMSG_HEADER_LEN + entry->body_len <= cap;
-	uint8_t *body = buf + DNSMSG_HEADER_LEN;
-	size_t len = fits ? entry->body_len : key->len - 2u;
-
-	write_header(buf, entry, fits);
-	memcpy(body, entry_body(entry), len);
-	for (size_t i = 0; fits && i < record_count; i++) {
-		uint8_t *field = body + entry->ttl_offsets[i];
-		uint32_t ttl_s = get_u32(field);
-
-		ttl_s = ttl_s > age_s ? ttl_s - age_s : 0;
-		set_u32(field, is_stale ? CACHE_STALE_TTL_S : ttl_s);
-	}
-	ret_result->len = DNSMSG_HEADER_LEN + len;
-	ret_result->ttl_s = is_stale ? CACHE_STALE_TTL_S : entry->ttl_s - age_s;
-	ret_result->full_s = entry->ttl_s;
-	ret_result->hits = entry->hits;
-}
-
 /* Looked at first, so that the cache lines of popular entries stay shared. */
 static void entry_note_hit(struct entry *entry)
 {
@@ -638,8 +429,8 @@ enum cache_outcome cache_get(struct cache *cache, const struct cache_key *key, u
 		outcome = is_fresh ? CACHE_HIT : CACHE_EXPIRED;
 		if (outcome == CACHE_HIT) {
 			entry_note_hit(entry);
-			entry_copy(entry, key, age_ticks / TICKS_PER_S, false, buf, cap,
-				   ret_result);
+			cache_entry_copy(entry, key, age_ticks / ENTRY_TICKS_PER_S, false, buf, cap,
+					 ret_result);
 		}
 	}
 	pthread_mutex_unlock(&shard->mutex);
@@ -659,7 +450,8 @@ enum cache_outcome cache_get_stale(struct cache *cache, const struct cache_key *
 	entry = shard_find(shard, key);
 	if (entry) {
 		uint32_t age_ticks = entry_age_ticks(entry, now_ms);
-		uint64_t last_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S + max_stale_ms / TICK_MS;
+		uint64_t last_ticks =
+			(uint64_t)entry->ttl_s * ENTRY_TICKS_PER_S + max_stale_ms / ENTRY_TICK_MS;
 
 		if (entry_is_fresh(entry, age_ticks) && !entry_is_past(cache, entry)) {
 			outcome = CACHE_HIT;
@@ -668,8 +460,8 @@ enum cache_outcome cache_get_stale(struct cache *cache, const struct cache_key *
 		}
 		if (outcome != CACHE_MISS) {
 			entry_note_hit(entry);
-			entry_copy(entry, key, age_ticks / TICKS_PER_S, outcome == CACHE_EXPIRED,
-				   buf, cap, ret_result);
+			cache_entry_copy(entry, key, age_ticks / ENTRY_TICKS_PER_S,
+					 outcome == CACHE_EXPIRED, buf, cap, ret_result);
 		}
 	}
 	pthread_mutex_unlock(&shard->mutex);
@@ -706,13 +498,11 @@ static void visit_entry(const struct entry *entry, uint64_t age_ticks, uint8_t *
 		.group = entry->group,
 		.dnssec_ok = entry->flags & ENTRY_DO,
 		.checking_disabled = entry->flags & ENTRY_CD,
-		.age_ms = age_ticks * TICK_MS,
+		.age_ms = age_ticks * ENTRY_TICK_MS,
 		.msg = buf,
-		.len = (size_t)DNSMSG_HEADER_LEN + entry->body_len,
+		.len = cache_entry_write(entry, buf),
 	};
 
-	write_header(buf, entry, true);
-	memcpy(buf + DNSMSG_HEADER_LEN, entry_body(entry), entry->body_len);
 	fn(arg, &item);
 }
 
@@ -723,14 +513,14 @@ void cache_visit(struct cache *cache, size_t index, uint64_t now_ms, uint64_t ma
 
 	pthread_mutex_lock(&shard->mutex);
 	for (const struct entry *entry = shard->oldest; entry; entry = entry->newer) {
-		uint64_t ttl_ticks = (uint64_t)entry->ttl_s * TICKS_PER_S;
+		uint64_t ttl_ticks = (uint64_t)entry->ttl_s * ENTRY_TICKS_PER_S;
 		uint64_t age_ticks = entry_age_ticks(entry, now_ms);
 
 		/* What is of the past is so when it is loaded, too. */
 		if (age_ticks < ttl_ticks && entry_is_past(cache, entry)) {
 			age_ticks = ttl_ticks;
 		}
-		if (age_ticks < ttl_ticks + max_stale_ms / TICK_MS) {
+		if (age_ticks < ttl_ticks + max_stale_ms / ENTRY_TICK_MS) {
 			visit_entry(entry, age_ticks, buf, fn, arg);
 		}
 	}

@@ -84,6 +84,7 @@ struct cache_answer {
 	uint32_t ttl_s;
 	bool negative;
 	uint64_t age_ms; /* how long ago it came; 0 but for answers that were saved */
+	const struct dnsmsg_reason *reason; /* kept with it; may be NULL */
 };
 
 /*
@@ -119,9 +120,10 @@ enum cache_outcome {
 
 struct cache_result {
 	size_t len;
-	uint32_t ttl_s;  /* left, at least 1 */
-	uint32_t full_s; /* what it was when the answer came */
-	unsigned hits;   /* since then, this one included; at most CACHE_HITS_MAX */
+	uint32_t ttl_s;              /* left, at least 1 */
+	uint32_t full_s;             /* what it was when the answer came */
+	unsigned hits;               /* since then, this one included; at most CACHE_HITS_MAX */
+	struct dnsmsg_reason reason; /* that the server gave with it */
 };
 
 /*
@@ -148,7 +150,8 @@ enum cache_outcome cache_get_stale(struct cache *cache, const struct cache_key *
  * newer one replaces it. */
 bool cache_claim(struct cache *cache, const struct cache_key *key);
 
-/* One answer, for saving it: msg as cache_get() would have given it when it came. */
+/* One answer, for saving it: msg as cache_get() would have given it when it came, with an OPT for
+ * the reason if there is one. */
 struct cache_item {
 	uint8_t group;
 	bool dnssec_ok;

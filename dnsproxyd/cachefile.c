@@ -236,6 +236,7 @@ static bool load_message(struct cachefile_load *load, const uint8_t *msg, size_t
 		.ttl_s = body.ttl_s,
 		.negative = reply.kind != DNSREPLY_POSITIVE,
 		.age_ms = age_ms,
+		.reason = &reply.reason,
 	};
 	/* What the configuration of today does not want kept is left out. */
 	load->loaded += cache_put_saved(load->cache, &key, &answer, &load->ttls, load->now_ms,

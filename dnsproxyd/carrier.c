@@ -34,6 +34,7 @@ struct parcel {
 struct trip {
 	struct carrier *carrier;
 	struct addr addr;
+	uint8_t id[2]; /* of the message, which c-ares may have changed on the way */
 	ares_io_answer_fn fn;
 	void *arg;
 };
@@ -131,32 +132,48 @@ static void on_trip_over(void *arg, enum ares_io_status status, const uint8_t *a
 			 bool via_tcp)
 {
 	struct trip *trip = arg;
+	uint8_t *copy = NULL;
 
 	if (status == ARES_IO_UNREACHABLE || status == ARES_IO_TIMEOUT) {
 		bootstrap_note_failure(trip->carrier->bootstrap, &trip->addr);
 	}
+	if (answer && memcmp(answer, trip->id, sizeof trip->id) != 0) {
+		copy = malloc(len);
+		if (copy) {
+			memcpy(copy, answer, len);
+			memcpy(copy, trip->id, sizeof trip->id);
+			answer = copy;
+		}
+	}
 	trip->fn(trip->arg, status, answer, len, via_tcp);
+	free(copy);
 	free(trip);
 }
 
-static void send_now(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
-		     ares_io_answer_fn fn, void *arg)
+static uint16_t id_of(const uint8_t *query)
+{
+	return (uint16_t)(query[0] << 8 | query[1]);
+}
+
+static uint16_t send_now(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
+			 ares_io_answer_fn fn, void *arg)
 {
 	enum ares_io_via via = by_stream ? ARES_IO_VIA_STREAM : ARES_IO_VIA_DATAGRAM;
 	struct trip *trip;
 
 	if (!c->bootstrap) {
-		ares_io_send_via(c->io, via, query, len, fn, arg);
-		return;
+		return ares_io_send_via(c->io, via, query, len, fn, arg);
 	}
 	trip = malloc(sizeof *trip);
 	if (!trip || !c->io) {
 		free(trip);
 		fn(arg, ARES_IO_REFUSED, NULL, 0, false);
-		return;
+		return id_of(query);
 	}
 	*trip = (struct trip){ .carrier = c, .addr = c->addr, .fn = fn, .arg = arg };
-	ares_io_send_via(c->io, via, query, len, on_trip_over, trip);
+	memcpy(trip->id, query, sizeof trip->id);
+	(void)ares_io_send_via(c->io, via, query, len, on_trip_over, trip);
+	return id_of(query);
 }
 
 /* Keep a message until the address is known. */
@@ -205,8 +222,8 @@ static void on_lookup_done(void *arg)
 
 		parcels = parcel->next;
 		if (addr) {
-			send_now(c, parcel->by_stream, parcel->query, parcel->len, parcel->fn,
-				 parcel->arg);
+			(void)send_now(c, parcel->by_stream, parcel->query, parcel->len, parcel->fn,
+				       parcel->arg);
 		} else {
 			parcel->fn(parcel->arg, ARES_IO_UNREACHABLE, NULL, 0, false);
 		}
@@ -221,7 +238,7 @@ static void send_by_name(struct carrier *c, bool by_stream, const uint8_t *query
 
 	if (addr) {
 		use_address(c, addr);
-		send_now(c, by_stream, query, len, fn, arg);
+		(void)send_now(c, by_stream, query, len, fn, arg);
 	} else if (bootstrap_is_busy(c->bootstrap)) {
 		wait_for_address(c, by_stream, query, len, fn, arg);
 	} else {
@@ -231,15 +248,15 @@ static void send_by_name(struct carrier *c, bool by_stream, const uint8_t *query
 
 /* --- the interface --------------------------------------------------------------------------- */
 
-void carrier_send(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
-		  ares_io_answer_fn fn, void *arg)
+uint16_t carrier_send(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
+		      ares_io_answer_fn fn, void *arg)
 {
 	by_stream = by_stream || endpoint_is_stream(&c->config.endpoint);
-	if (c->bootstrap) {
-		send_by_name(c, by_stream, query, len, fn, arg);
-	} else {
-		send_now(c, by_stream, query, len, fn, arg);
+	if (!c->bootstrap) {
+		return send_now(c, by_stream, query, len, fn, arg);
 	}
+	send_by_name(c, by_stream, query, len, fn, arg);
+	return id_of(query);
 }
 
 void carrier_note_keepalive(struct carrier *c, uint16_t keepalive)

@@ -214,6 +214,42 @@ enum dnsmsg_verdict dnsmsg_parse_query(const uint8_t *msg, size_t len,
 	return query->edns_version > 0 ? DNSMSG_BADVERS : DNSMSG_OK;
 }
 
+/* --- reasons --- */
+
+const struct dnsmsg_ede *dnsmsg_reason_ede(const struct dnsmsg_reason *reason,
+					   struct dnsmsg_ede *storage)
+{
+	if (!reason->is_set) {
+		return NULL;
+	}
+	storage->code = reason->code;
+	storage->text = reason->text;
+	return storage;
+}
+
+bool dnsmsg_reason_set(struct dnsmsg_reason *reason, const uint8_t *data, size_t len)
+{
+	size_t text_len;
+
+	if (len < 2) {
+		return false;
+	}
+	reason->is_set = true;
+	reason->code = (uint16_t)get_u16(data);
+	/* Some end it with a NUL, which RFC 8914 section 2 allows. */
+	text_len = strnlen((const char *)data + 2, len - 2);
+	if (text_len > DNSMSG_REASON_TEXT_MAX) {
+		text_len = DNSMSG_REASON_TEXT_MAX;
+		/* Not within a character of UTF-8. */
+		while (text_len > 0 && (data[2 + text_len] & 0xc0) == 0x80) {
+			text_len--;
+		}
+	}
+	memcpy(reason->text, data + 2, text_len);
+	reason->text[text_len] = 0;
+	return true;
+}
+
 /* --- queries of ours --- */
 
 /* Write a header and, unless question_len is 0, that one question. Returns the length. */
@@ -386,6 +422,18 @@ size_t dnsmsg_answer(uint8_t *msg, size_t len, const struct dnsmsg_query *query,
 		DNSMSG_QR | DNSMSG_RA | (query->flags & (DNSMSG_RD | DNSMSG_CD)) | (stored & keep));
 	memcpy(msg + DNSMSG_HEADER_LEN, query->question, query->question_len);
 	return append_opt(msg, len, query, 0, ede, limit);
+}
+
+size_t dnsmsg_append_reason(uint8_t *msg, size_t len, size_t cap,
+			    const struct dnsmsg_reason *reason)
+{
+	const struct dnsmsg_query with_opt = { .has_opt = true };
+	struct dnsmsg_ede ede;
+
+	if (!reason->is_set || cap - len < DNSMSG_OPT_LEN) {
+		return len;
+	}
+	return append_opt(msg, len, &with_opt, 0, dnsmsg_reason_ede(reason, &ede), cap);
 }
 
 size_t dnsmsg_error(const struct dnsmsg_query *query, unsigned rcode, const struct dnsmsg_ede *ede,

@@ -5,7 +5,8 @@
  * servers send is dnsreply.h's.
  *
  * EDNS is hop by hop (RFC 6891 section 6.2.6): no option of a client goes upstream and none of an
- * upstream server goes to a client; each side gets an OPT record of our own.
+ * upstream server goes to a client, but for its reason (RFC 8914); each side gets an OPT record of
+ * our own.
  *
  * Pure, thread-free, allocates nothing, safe on any bytes.
  */
@@ -118,6 +119,24 @@ struct dnsmsg_ede {
 	uint16_t code;
 	const char *text;
 };
+
+/* The longest text of a server's EDE that is kept; the rest is cut off. */
+#define DNSMSG_REASON_TEXT_MAX 120
+
+/* An EDE that a server sent, for the clients that its answer goes to. Holds a copy. */
+struct dnsmsg_reason {
+	bool is_set;
+	uint16_t code;
+	char text[DNSMSG_REASON_TEXT_MAX + 1]; /* may be empty */
+};
+
+/* For dnsmsg_answer() and dnsmsg_error(). Returns storage, filled, or NULL when there is no reason.
+ * Valid as long as both. */
+const struct dnsmsg_ede *dnsmsg_reason_ede(const struct dnsmsg_reason *reason,
+					   struct dnsmsg_ede *storage);
+
+/* Keep an EDE option's data. False, and nothing is kept, when they are none. */
+bool dnsmsg_reason_set(struct dnsmsg_reason *reason, const uint8_t *data, size_t len);
 
 /* --- headers and records --- */
 
@@ -245,6 +264,11 @@ size_t dnsmsg_udp_limit(const struct dnsmsg_query *query, size_t max_bytes);
  */
 size_t dnsmsg_answer(uint8_t *msg, size_t len, const struct dnsmsg_query *query,
 		     const struct dnsmsg_ede *ede, size_t limit);
+
+/* Add an OPT with the reason to a message without OPT, as if a server had sent it. Returns the new
+ * length: len when it does not fit into cap. */
+size_t dnsmsg_append_reason(uint8_t *msg, size_t len, size_t cap,
+			    const struct dnsmsg_reason *reason);
 
 /* Build a reply that has nothing but TC=1, for a client that is to come back by TCP. buf has room
  * for limit, at least DNSMSG_UDP_MIN. Returns the length. */

@@ -190,9 +190,8 @@ static void check_options(struct dnsreply *reply, const uint8_t *options, size_t
 		uint16_t option_len = wire_u16(&r);
 		const uint8_t *data = wire_take(&r, option_len);
 
-		if (data && code == OPTION_EDE && option_len >= 2 && !reply->has_ede) {
-			reply->has_ede = true;
-			reply->ede = (uint16_t)(data[0] << 8 | data[1]);
+		if (data && code == OPTION_EDE && !reply->reason.is_set) {
+			dnsmsg_reason_set(&reply->reason, data, option_len);
 		}
 		if (data && code == OPTION_KEEPALIVE && option_len == 2) {
 			reply->has_keepalive = true;

@@ -44,8 +44,7 @@ struct dnsreply {
 	bool authenticated; /* AD */
 	bool same_case;     /* the question came back in the case we sent it in */
 	bool has_opt;
-	bool has_ede;
-	uint16_t ede; /* first info code (RFC 8914), when has_ede */
+	struct dnsmsg_reason reason; /* the first EDE (RFC 8914) */
 	bool has_keepalive;
 	uint16_t keepalive; /* in units of 100 ms (RFC 7828), when has_keepalive */
 	/*

@@ -82,6 +82,7 @@ static void keep(struct fetch *fetch, const struct dnsreply *reply,
 		.ttl_count = body->ttl_count,
 		.ttl_s = body->ttl_s,
 		.negative = reply->kind != DNSREPLY_POSITIVE,
+		.reason = &reply->reason,
 	};
 
 	/* Of servers that a reload has replaced: their number may mean others now. */
@@ -99,6 +100,7 @@ static bool take_answer(struct fetch *fetch, const uint8_t *msg, const struct dn
 {
 	struct fetcher *f = fetch->fetcher;
 	const struct cache_key *key = &fetch->key;
+	struct inflight_answer *answer;
 	struct dnsreply_body body;
 
 	if (dnsreply_normalize(msg, reply, fetch->query.dnssec_ok, f->message, DNSMSG_MAX, &body) <
@@ -107,7 +109,11 @@ static bool take_answer(struct fetch *fetch, const uint8_t *msg, const struct dn
 	}
 	keep(fetch, reply, &body);
 	failures_forget(f->failures, key->hash, cache_key_group(key), loop_now_ms(f->loop));
-	end_fetch(fetch, inflight_answer_new(UPSTREAM_ANSWER, reply->rcode, f->message, body.len));
+	answer = inflight_answer_new(UPSTREAM_ANSWER, reply->rcode, f->message, body.len);
+	if (answer) {
+		answer->reason = reply->reason;
+	}
+	end_fetch(fetch, answer);
 	return true;
 }
 
@@ -134,8 +140,7 @@ static void on_forwarded(void *arg, enum upstream_outcome outcome, const uint8_t
 {
 	struct fetch *fetch = arg;
 	unsigned rcode = DNS_RCODE_SERVFAIL;
-	uint8_t ede[2];
-	size_t ede_len = 0;
+	struct inflight_answer *answer;
 
 	if (outcome == UPSTREAM_ANSWER) {
 		if (take_answer(fetch, msg, reply)) {
@@ -145,14 +150,13 @@ static void on_forwarded(void *arg, enum upstream_outcome outcome, const uint8_t
 	}
 	if (outcome == UPSTREAM_ERROR) {
 		rcode = reply->rcode;
-		if (reply->has_ede) {
-			ede[0] = (uint8_t)(reply->ede >> 8);
-			ede[1] = (uint8_t)reply->ede;
-			ede_len = sizeof ede;
-		}
 	}
 	note_failure(fetch, outcome, rcode);
-	end_fetch(fetch, inflight_answer_new((int)outcome, rcode, ede, ede_len));
+	answer = inflight_answer_new((int)outcome, rcode, NULL, 0);
+	if (answer && outcome == UPSTREAM_ERROR) {
+		answer->reason = reply->reason;
+	}
+	end_fetch(fetch, answer);
 }
 
 /* --- beginning ------------------------------------------------------------------------------- */
@@ -209,15 +213,18 @@ static int start(struct fetcher *f, const struct dnsmsg_query *query, const stru
 static bool is_cached_now(struct fetcher *f, const struct cache_key *key,
 			  struct inflight_waiter *waiter, struct inflight_question *question)
 {
+	struct inflight_answer *answer;
 	struct cache_result result;
 
 	if (cache_get(f->cache, key, loop_now_ms(f->loop), f->message, DNSMSG_MAX, &result) !=
 	    CACHE_HIT) {
 		return false;
 	}
-	close_question(
-		f, waiter, question,
-		inflight_answer_new(UPSTREAM_ANSWER, DNS_RCODE_NOERROR, f->message, result.len));
+	answer = inflight_answer_new(UPSTREAM_ANSWER, DNS_RCODE_NOERROR, f->message, result.len);
+	if (answer) {
+		answer->reason = result.reason;
+	}
+	close_question(f, waiter, question, answer);
 	return true;
 }
 

@@ -38,8 +38,7 @@ struct fetcher {
 };
 
 /* In struct inflight_answer: outcome is an enum upstream_outcome; for ANSWER msg is the normalized
- * message, else rcode is what the client is to be told, and `outcome` why; msg is then the info
- * code of the server's own EDE, if it sent one. */
+ * message, else rcode is what the client is to be told, and `outcome` why. */
 
 enum fetch_step {
 	FETCH_WAITING, /* fn will be called, or inflight_leave() */

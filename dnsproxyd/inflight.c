@@ -71,6 +71,7 @@ struct inflight_answer *inflight_answer_new(int outcome, unsigned rcode, const u
 		answer->references = 1;
 		answer->outcome = outcome;
 		answer->rcode = rcode;
+		answer->reason.is_set = false;
 		answer->len = len;
 		if (len > 0) {
 			memcpy(answer->msg, msg, len);

@@ -32,7 +32,8 @@ struct inflight_answer {
 	uint32_t references; /* private */
 	int outcome;         /* both as the leader wants them understood */
 	unsigned rcode;
-	size_t len; /* of msg */
+	struct dnsmsg_reason reason; /* what the server gave as one; set by the leader */
+	size_t len;                  /* of msg */
 	uint8_t msg[];
 };
 

@@ -18,6 +18,7 @@
 	X(queries_truncated, "Queries over the rate limit, answered with TC=1.")                 \
 	X(queries_limited, "Queries far over the rate limit, not answered.")                     \
 	X(queries_coalesced, "Queries that waited for an answer which was on its way already.")  \
+	X(queries_signed, "Signed queries, passed to a server as they are.")                     \
 	X(queries_local, "Queries for special names and types, answered here.")                  \
 	X(queries_open_now, "Queries waiting for an upstream server.")                           \
 	X(cache_hits, "Queries answered from the cache.")                                        \

@@ -74,6 +74,7 @@ static void prefetch(struct query_context *c, const struct query_draft *draft,
 static bool answer_from_cache(struct query_context *c, struct query_draft *draft, size_t limit,
 			      uint8_t *buf, size_t cap, size_t *ret_len)
 {
+	struct dnsmsg_ede ede;
 	struct cache_result result;
 	enum cache_outcome outcome =
 		cache_get(c->cache, &draft->key, loop_now_ms(c->loop), buf, cap, &result);
@@ -83,7 +84,8 @@ static bool answer_from_cache(struct query_context *c, struct query_draft *draft
 		return false;
 	}
 	count(c, METRIC_cache_hits);
-	*ret_len = dnsmsg_answer(buf, result.len, &draft->question, NULL, limit);
+	*ret_len = dnsmsg_answer(buf, result.len, &draft->question,
+				 dnsmsg_reason_ede(&result.reason, &ede), limit);
 	prefetch(c, draft, &result);
 	return true;
 }
@@ -156,10 +158,6 @@ static bool refuse(struct query_context *c, enum dnsmsg_verdict verdict,
 {
 	static const struct dnsmsg_ede malformed = { DNS_EDE_OTHER, "malformed query" };
 	static const struct dnsmsg_ede unsupported = { DNS_EDE_NOT_SUPPORTED, NULL };
-	/* A signature covers the message; we ask with a message of our own (RFC 5625 section 4.5).
-	 */
-	static const struct dnsmsg_ede is_signed = { DNS_EDE_NOT_SUPPORTED,
-						     "signed queries are not forwarded" };
 	const struct dnsmsg_ede *ede = &unsupported;
 	unsigned rcode = (unsigned)verdict;
 	enum query_source source = QUERY_FROM_UNSUPPORTED;
@@ -169,9 +167,6 @@ static bool refuse(struct query_context *c, enum dnsmsg_verdict verdict,
 		source = QUERY_FROM_MALFORMED;
 	} else if (verdict == DNSMSG_OK && is_meta_type(q->qtype)) {
 		rcode = DNS_RCODE_NOTIMP;
-	} else if (verdict == DNSMSG_OK && q->is_signed) {
-		rcode = DNS_RCODE_REFUSED;
-		ede = &is_signed;
 	} else if (verdict == DNSMSG_OK) {
 		return false;
 	}
@@ -209,6 +204,15 @@ static size_t answer_loop(struct query_context *c, const struct query_origin *or
 	return dnsmsg_error(q, DNS_RCODE_SERVFAIL, &loop_ede, buf, limit);
 }
 
+static void note_miss(struct query_context *c, const struct query_draft *draft)
+{
+	if (draft->verbatim) {
+		count(c, METRIC_queries_signed);
+	} else {
+		count(c, draft->is_expired ? METRIC_cache_expired : METRIC_cache_misses);
+	}
+}
+
 enum query_step query_try(struct query_context *c, const struct query_origin *origin,
 			  const uint8_t *msg, size_t len, struct query_draft *ret_draft,
 			  uint8_t *buf, size_t cap, size_t *ret_len)
@@ -229,13 +233,14 @@ enum query_step query_try(struct query_context *c, const struct query_origin *or
 	}
 	set_keepalive(c, origin, q);
 	q->pad_reply = q->is_padded && origin->is_encrypted;
+	ret_draft->verbatim = q->is_signed ? msg : NULL;
+	ret_draft->verbatim_len = len;
 	if (!refuse(c, verdict, q, limit, buf, ret_len, &source)) {
 		init_key(c, ret_draft);
-		if (!answer_from_cache(c, ret_draft, limit, buf, cap, ret_len)) {
+		if (q->is_signed || !answer_from_cache(c, ret_draft, limit, buf, cap, ret_len)) {
 			source = QUERY_FROM_LOCAL;
 			if (!answer_special(c, ret_draft, origin->is_udp, limit, buf, ret_len)) {
-				count(c, ret_draft->is_expired ? METRIC_cache_expired
-							       : METRIC_cache_misses);
+				note_miss(c, ret_draft);
 				*ret_len = answer_loop(c, origin, q, limit, buf);
 				if (*ret_len == 0) {
 					return QUERY_PENDING;
@@ -306,6 +311,7 @@ static size_t answer_stale(struct query *query, uint8_t *buf, size_t cap)
 	struct query_context *c = query->context;
 	const struct dnsmsg_query *q = &query->draft.question;
 	struct dnsmsg_ede ede = { DNS_EDE_STALE_ANSWER, "no server answers" };
+	const struct dnsmsg_ede *why = &ede;
 	struct cache_result result;
 	enum cache_outcome outcome;
 
@@ -317,21 +323,24 @@ static size_t answer_stale(struct query *query, uint8_t *buf, size_t cap)
 	if (outcome == CACHE_MISS) {
 		return 0;
 	}
-	if ((buf[3] & DNSMSG_RCODE) == DNS_RCODE_NXDOMAIN) {
+	if (outcome == CACHE_HIT) {
+		why = dnsmsg_reason_ede(&result.reason, &ede);
+	} else if ((buf[3] & DNSMSG_RCODE) == DNS_RCODE_NXDOMAIN) {
 		ede.code = DNS_EDE_STALE_NXDOMAIN;
 	}
 	count(c, METRIC_cache_stale);
-	return dnsmsg_answer(buf, result.len, q, outcome == CACHE_EXPIRED ? &ede : NULL,
-			     reply_limit(q, query->is_udp, cap));
+	return dnsmsg_answer(buf, result.len, q, why, reply_limit(q, query->is_udp, cap));
 }
 
 /* What the client is told when there is no answer: the server's own reason if it gave one. */
-static struct dnsmsg_ede failure_ede(enum upstream_outcome outcome, const uint8_t *ede, size_t len)
+static struct dnsmsg_ede failure_ede(enum upstream_outcome outcome,
+				     const struct dnsmsg_reason *reason)
 {
 	struct dnsmsg_ede own = { .text = upstream_outcome_name(outcome) };
 
-	if (len == 2) {
-		own.code = (uint16_t)(ede[0] << 8 | ede[1]);
+	if (reason && reason->is_set) {
+		own.code = reason->code;
+		own.text = reason->text[0] ? reason->text : own.text;
 		return own;
 	}
 	switch (outcome) {
@@ -363,7 +372,9 @@ static void on_answer(struct inflight_waiter *waiter, const struct inflight_answ
 	if (outcome == UPSTREAM_ANSWER) {
 		memcpy(c->message, answer->msg, answer->len);
 		count(c, METRIC_answers);
-		finish(query, dnsmsg_answer(c->message, answer->len, q, NULL, limit),
+		finish(query,
+		       dnsmsg_answer(c->message, answer->len, q,
+				     dnsmsg_reason_ede(&answer->reason, &ede), limit),
 		       QUERY_FROM_UPSTREAM);
 		return;
 	}
@@ -372,7 +383,7 @@ static void on_answer(struct inflight_waiter *waiter, const struct inflight_answ
 		finish(query, len, QUERY_FROM_STALE);
 		return;
 	}
-	ede = failure_ede(outcome, answer ? answer->msg : NULL, answer ? answer->len : 0);
+	ede = failure_ede(outcome, answer ? &answer->reason : NULL);
 	count(c, METRIC_answers_failed);
 	finish(query,
 	       dnsmsg_error(q, answer ? answer->rcode : DNS_RCODE_SERVFAIL, &ede, c->message,
@@ -479,6 +490,78 @@ static size_t answer_unsent(struct query *query, enum fetch_step step, uint8_t *
 	return len;
 }
 
+/* --- signed queries -------------------------------------------------------------------------- */
+
+/* The message goes to the client as it came; only the id is the client's. Too long a one would have
+ * to be cut, which the signature does not survive. */
+static size_t copy_signed(struct query *query, const uint8_t *msg, size_t len)
+{
+	const struct dnsmsg_query *q = &query->draft.question;
+	uint8_t *buf = query->context->message;
+	size_t limit = reply_limit(q, query->is_udp, DNSMSG_MAX);
+
+	if (len > limit) {
+		return dnsmsg_truncated(q, buf, limit);
+	}
+	memcpy(buf, msg, len);
+	dnsmsg_set_id(buf, q->id);
+	return len;
+}
+
+static void on_signed_answer(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
+			     const struct dnsreply *reply)
+{
+	struct query *query = arg;
+	struct query_context *c = query->context;
+	const struct dnsmsg_query *q = &query->draft.question;
+	struct dnsmsg_ede ede;
+
+	query->exchange = NULL;
+	if (outcome == UPSTREAM_ANSWER) {
+		count(c, METRIC_answers);
+		finish(query, copy_signed(query, msg, reply->end), QUERY_FROM_UPSTREAM);
+		return;
+	}
+	ede = failure_ede(outcome, NULL);
+	count(c, METRIC_answers_failed);
+	finish(query,
+	       dnsmsg_error(q, DNS_RCODE_SERVFAIL, &ede, c->message,
+			    reply_limit(q, query->is_udp, DNSMSG_MAX)),
+	       QUERY_FROM_FAILED);
+}
+
+/* A signature covers the message, so nothing of it may change but the id (RFC 5625 section 4.5),
+ * and the answer is for nobody else. It is sent once; who signs queries asks again. 0 when an
+ * answer is waited for. */
+static enum fetch_step pass_signed(struct query *query)
+{
+	struct query_context *c = query->context;
+	const struct query_draft *draft = &query->draft;
+	struct group *group = groups_get(c->fetcher.groups, draft->group);
+	const struct upstream_question question = {
+		.query = &draft->question,
+		.verbatim = draft->verbatim,
+		.verbatim_len = draft->verbatim_len,
+		.by_stream = !query->is_udp,
+		.done = on_signed_answer,
+		.arg = query,
+	};
+	int server = pool_choose(group_pool(group), 0, loop_now_ms(c->loop));
+
+	if (c->open_count >= c->config->limits->max_outstanding ||
+	    draft->verbatim_len > UPSTREAM_VERBATIM_MAX) {
+		return FETCH_REFUSED;
+	}
+	if (group_find_asking(group, &draft->question) >= 0) {
+		return FETCH_LOOP;
+	}
+	if (server < 0) {
+		return FETCH_NOBODY;
+	}
+	query->exchange = upstream_ask(group->upstreams[server], &question);
+	return query->exchange ? FETCH_WAITING : FETCH_REFUSED;
+}
+
 /* --- beginning and end ----------------------------------------------------------------------- */
 
 /* As query_start(), with the query filled. */
@@ -526,12 +609,23 @@ size_t query_start(struct query *query, struct query_context *c, const struct qu
 	query->started_ms = loop_now_ms(c->loop);
 	query->waiter = (struct inflight_waiter){ .port = NULL };
 	query->stale_timer = (struct timer){ .loop = NULL };
+	query->exchange = NULL;
+	if (draft->verbatim) {
+		enum fetch_step step = pass_signed(query);
+
+		if (step != FETCH_WAITING) {
+			return answer_unsent(query, step, buf, cap);
+		}
+		open_query(query);
+		return 0;
+	}
 	len = answer_known_failure(query, buf, cap);
 	return len > 0 ? len : wait_for_answer(query, buf, cap);
 }
 
 void query_cancel(struct query *query)
 {
+	exchange_forget(query->exchange, false);
 	inflight_leave(query->context->fetcher.inflight, &query->waiter);
 	close_query(query);
 }

@@ -60,6 +60,9 @@ struct query_draft {
 	struct cache_key key;
 	bool is_expired; /* the cache has an answer, but too old */
 	uint8_t group;   /* whom to ask: index of the configuration's groups */
+	/* Of a signed query the message, borrowed until query_start() has returned; else NULL. */
+	const uint8_t *verbatim;
+	size_t verbatim_len;
 };
 
 enum query_step {
@@ -91,6 +94,7 @@ struct query {
 	uint64_t started_ms;
 	struct inflight_waiter waiter;
 	struct timer stale_timer;
+	struct exchange *exchange; /* of a signed query; NULL: it is over */
 };
 
 /* Wait for the answer from upstream. When there is one at hand after all, or this cannot even begin

@@ -10,6 +10,7 @@
 #include "dnsproxyd/defence.h"
 #include "dnsproxyd/metrics.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +51,8 @@ struct exchange {
 	void *arg;
 	uint64_t sent_ms;
 	uint32_t question_hash; /* as the client asked it, in lower case */
-	uint16_t id;
+	uint16_t id;            /* no two open ones of a server share it */
+	uint16_t sent_id;       /* what c-ares has made of it: see ares_io.h */
 	uint16_t question_len;
 	uint8_t question[DNSMSG_QUESTION_MAX]; /* as sent */
 	bool with_edns;
@@ -58,6 +60,7 @@ struct exchange {
 	bool by_stream;
 	bool for_defence; /* by stream because of forgers */
 	bool again;
+	bool is_verbatim;
 	bool answered_elsewhere;
 	/* an end that came while still being sent waits for the end of the turn */
 	bool sending;
@@ -119,6 +122,16 @@ static struct exchange **bucket_of(struct upstream *u, const uint8_t *question, 
 	return &u->buckets[hash_question(question, len) % BUCKET_COUNT];
 }
 
+/* This id, if it is free. */
+static bool take_this_id(struct upstream *u, uint16_t id)
+{
+	if (u->ids_used[id / 64] & (UINT64_C(1) << (id % 64))) {
+		return false;
+	}
+	u->ids_used[id / 64] |= UINT64_C(1) << (id % 64);
+	return true;
+}
+
 /* A random id that no open exchange of this server has (RFC 5452 section 9.2). False when that many
  * are open. */
 static bool take_id(struct upstream *u, uint16_t *ret_id)
@@ -127,8 +140,7 @@ static bool take_id(struct upstream *u, uint16_t *ret_id)
 		uint16_t id;
 
 		crypto_pool_take(&u->random, &id, sizeof id);
-		if (!(u->ids_used[id / 64] & (UINT64_C(1) << (id % 64)))) {
-			u->ids_used[id / 64] |= UINT64_C(1) << (id % 64);
+		if (take_this_id(u, id)) {
 			*ret_id = id;
 			return true;
 		}
@@ -171,7 +183,7 @@ bool upstream_is_asking(const struct upstream *u, const struct dnsmsg_query *que
 
 	for (; e; e = e->bucket_next) {
 		if (has_question(e, question, len) &&
-		    (e->id == query->id ||
+		    (e->sent_id == query->id ||
 		     (e->mixed_case && defence_case_is_telling(question, len - 4)))) {
 			return true;
 		}
@@ -304,7 +316,7 @@ static enum upstream_outcome judge(const struct exchange *e, const uint8_t *msg,
 				   struct dnsreply *ret_reply)
 {
 	enum dnsreply_status status =
-		dnsreply_check(msg, len, e->id, e->question, e->question_len, ret_reply);
+		dnsreply_check(msg, len, e->sent_id, e->question, e->question_len, ret_reply);
 
 	if (status != DNSREPLY_OK && status != DNSREPLY_BARE) {
 		return UPSTREAM_MALFORMED;
@@ -342,6 +354,15 @@ static void take_answer(struct exchange *e, const uint8_t *msg, size_t len)
 	finish(e, outcome, outcome == UPSTREAM_ANSWER ? msg : NULL, has_reply ? &reply : NULL);
 }
 
+/* A signed message is for the client to judge; what we learn of it is that the server lives. */
+static void take_verbatim(struct exchange *e, const uint8_t *msg, size_t len)
+{
+	const struct dnsreply reply = { .end = len };
+
+	note_outcome(e, UPSTREAM_ANSWER);
+	finish(e, UPSTREAM_ANSWER, msg, &reply);
+}
+
 static void on_early(struct task *task)
 {
 	struct exchange *e = container_of(task, struct exchange, early_task);
@@ -370,6 +391,10 @@ static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answ
 	enum upstream_outcome outcome;
 
 	(void)via_tcp;
+	if (status == ARES_IO_OK && e->is_verbatim) {
+		take_verbatim(e, answer, len);
+		return;
+	}
 	if (status == ARES_IO_OK) {
 		take_answer(e, answer, len);
 		return;
@@ -480,18 +505,34 @@ static size_t build_query(const struct exchange *e, const struct dnsmsg_query *q
 	return dnsmsg_build_query(&marked, e->id, flags | DNSMSG_SEND_TRAIL, buf);
 }
 
-static void send_exchange(struct exchange *e, const struct dnsmsg_query *query)
+static void send_message(struct exchange *e, const uint8_t *msg, size_t len)
 {
 	struct upstream *u = e->upstream;
+
+	u->stats.sends++;
+	count(u, METRIC_upstream_sends);
+	e->sending = true;
+	e->sent_id = carrier_send(u->carrier, e->by_stream, msg, len, on_answer, e);
+	e->sending = false;
+}
+
+static void send_exchange(struct exchange *e, const struct dnsmsg_query *query)
+{
 	uint8_t buf[DNSMSG_QUERY_MAX];
 	size_t len = build_query(e, query, buf);
 
 	memcpy(buf + DNSMSG_HEADER_LEN, e->question, e->question_len);
-	u->stats.sends++;
-	count(u, METRIC_upstream_sends);
-	e->sending = true;
-	carrier_send(u->carrier, e->by_stream, buf, len, on_answer, e);
-	e->sending = false;
+	send_message(e, buf, len);
+}
+
+static void send_verbatim(struct exchange *e, const struct upstream_question *question)
+{
+	uint8_t buf[UPSTREAM_VERBATIM_MAX];
+
+	assert(question->verbatim_len <= sizeof buf);
+	memcpy(buf, question->verbatim, question->verbatim_len);
+	dnsmsg_set_id(buf, e->id);
+	send_message(e, buf, question->verbatim_len);
 }
 
 static void choose_defences(struct exchange *e, bool by_stream)
@@ -502,7 +543,7 @@ static void choose_defences(struct exchange *e, bool by_stream)
 	e->for_defence = u->config.endpoint.protocol == ENDPOINT_UDP &&
 			 defence_wants_stream(&u->defence, now_ms(u));
 	e->by_stream = by_stream || e->for_defence || endpoint_is_stream(&u->config.endpoint);
-	e->mixed_case = !e->by_stream && u->config.randomize_case &&
+	e->mixed_case = !e->by_stream && !e->is_verbatim && u->config.randomize_case &&
 			!endpoint_is_encrypted(&u->config.endpoint) &&
 			defence_wants_case(&u->defence, e->again, now_ms(u));
 	if (e->mixed_case) {
@@ -519,7 +560,9 @@ struct exchange *upstream_ask(struct upstream *u, const struct upstream_question
 	if (!e) {
 		return NULL;
 	}
-	if (!take_id(u, &e->id)) {
+	e->is_verbatim = question->verbatim != NULL;
+	e->id = query->id;
+	if (!(e->is_verbatim && take_this_id(u, e->id)) && !take_id(u, &e->id)) {
 		free(e);
 		return NULL;
 	}
@@ -535,7 +578,11 @@ struct exchange *upstream_ask(struct upstream *u, const struct upstream_question
 	e->with_edns = e->sent_ms >= u->no_edns_until_ms;
 	choose_defences(e, question->by_stream);
 	enlist(e);
-	send_exchange(e, query);
+	if (e->is_verbatim) {
+		send_verbatim(e, question);
+	} else {
+		send_exchange(e, query);
+	}
 	return e;
 }
 

@@ -68,8 +68,16 @@ void upstream_free(struct upstream *upstream);
 
 /* --- asking ---------------------------------------------------------------------------------- */
 
+/* Longest message that is sent as it is. */
+#define UPSTREAM_VERBATIM_MAX 4096
+
 struct upstream_question {
 	const struct dnsmsg_query *query; /* copied */
+	/* Not NULL: a signed message, of which query is the question. It is sent as it is, with its
+	 * own id if no open exchange has that one, and any message that comes for it is an ANSWER,
+	 * of reply->end octets. */
+	const uint8_t *verbatim;
+	size_t verbatim_len;
 	bool again; /* this server was asked the same before, and has not answered */
 	bool by_stream;
 	/* msg is set for ANSWER, reply for ANSWER and ERROR; both are valid during the call. Called

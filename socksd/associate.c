@@ -168,11 +168,11 @@ static bool is_client(const struct associate *a, const struct addr *from)
 		return addr_equal(&a->sender, from);
 	}
 	switch (a->source) {
-	case SOURCE_ADDRESS:
+	case UDP_SOURCE_ADDRESS:
 		return addr_same_ip(a->client, from);
-	case SOURCE_NETWORK:
+	case UDP_SOURCE_NETWORK:
 		return same_network(a->client, from);
-	case SOURCE_ANY:
+	case UDP_SOURCE_ANY:
 		break;
 	}
 	return true;
@@ -343,7 +343,7 @@ static struct associate *new_associate(const struct associate_config *config)
 	a->client = config->client;
 	a->user = config->user;
 	a->user_len = config->user_len;
-	a->source = (enum udp_source)params->udp_source;
+	a->source = (enum listen_udp_source)params->udp_source;
 	a->takes_fragments = params->udp_fragments;
 	a->moved_ms = associate_now_ms(a);
 	a->sampled_ms = a->moved_ms;

@@ -38,11 +38,7 @@ struct associate {
 	const struct addr *client;
 	const void *user;
 	size_t user_len;
-	enum udp_source {
-		SOURCE_ADDRESS,
-		SOURCE_NETWORK,
-		SOURCE_ANY,
-	} source;
+	enum listen_udp_source source;
 	bool takes_fragments;
 	/* live */
 	struct addr sender; /* where the client's datagrams come from; port 0: not settled yet */

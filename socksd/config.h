@@ -159,6 +159,12 @@ enum listen_auth {
 	LISTEN_AUTH_PASSWORD,
 };
 
+enum listen_udp_source {
+	UDP_SOURCE_ADDRESS,
+	UDP_SOURCE_NETWORK,
+	UDP_SOURCE_ANY,
+};
+
 enum rule_action {
 	RULE_ACTION_ALLOW,
 	RULE_ACTION_DENY,

@@ -358,6 +358,19 @@ static void worker_end(struct worker *worker)
 	worker->state = NULL;
 }
 
+/* Whoever finds the port of an association first has it: that is to be meant. */
+static void warn_of_any_source(const struct config *config)
+{
+	for (size_t i = 0; i < config->listens.count; i++) {
+		const struct listen_config *listen = &config->listen_configs[i];
+
+		if (listen->params->udp && listen->params->udp_source == UDP_SOURCE_ANY) {
+			log_event(LOG_LEVEL_WARNING, "udp-source-any",
+				  KV_TEXT("listen", listen->name));
+		}
+	}
+}
+
 static int worker_begin(struct service *service, struct worker *worker, void *state,
 			const void *config)
 {
@@ -387,6 +400,9 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.release_slot = release_slot,
 	};
 	crypto_random(&server->context.key, sizeof server->context.key);
+	if (worker->index == 0) {
+		warn_of_any_source(config);
+	}
 	prepare_pipe(server, service_sockets(service)->workers);
 	ports_init(&server->ports, &ports_ops, server);
 	server->sockets_at_start = service_sockets(service)->count;
@@ -415,6 +431,9 @@ static void worker_reload(struct worker *worker, const void *arg)
 		r = update_ports(server);
 	}
 	update_session_max(server);
+	if (worker->index == 0) {
+		warn_of_any_source(config);
+	}
 	if (r < 0) {
 		log_event(LOG_LEVEL_ERROR, "reload-incomplete", KV_UINT("worker", worker->index),
 			  KV_ERRNO("error", -r));

@@ -20,7 +20,7 @@ enum {
 
 /* What is needed until the relay runs; freed then, so that an idle session is small. */
 struct handshake {
-	const struct listen_config *listen;
+	const struct listen_config *listen; /* NULL: a reload took it away, from DIAL on */
 	uint8_t in[HANDSHAKE_BYTES];
 	size_t in_len;
 	struct socks5_target target;

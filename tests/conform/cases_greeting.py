@@ -149,18 +149,40 @@ old_version("socks4", SOCKS4)
 old_version("socks4a", SOCKS4A)
 
 
+HTTP = "RFC 9110 15.6.2: somebody has configured an HTTP proxy"
+
+
+def expect_page(t, conn):
+    data, how = conn.end()
+    line = data.split(b"\r\n")[0]
+    if not line.startswith((b"HTTP/1.0 ", b"HTTP/1.1 ")) or not 400 <= int(line[9:12] or 0) <= 599:
+        raise Failed(f"{show(data)} came")
+    t.true(b"\r\n\r\n" in data, "the page's header has no end")
+    t.equal("the end", how, "FIN")
+
+
 def http(verb):
-    @case(f"greeting/http-{verb.lower()}", "RFC 9110 15.6.2: somebody has configured an HTTP proxy",
-          "an HTTP error page for a person to read, then closed", "should")
+    @case(f"greeting/http-{verb.lower()}", HTTP, "an HTTP error page for a person to read, then closed", "should")
     def run(t):
         conn = t.open()
         conn.send(f"{verb} http://conform.example/ HTTP/1.1\r\nHost: conform.example\r\n\r\n".encode())
-        data, how = conn.end()
-        line = data.split(b"\r\n")[0]
-        if not line.startswith((b"HTTP/1.0 ", b"HTTP/1.1 ")) or not 400 <= int(line[9:12] or 0) <= 599:
-            raise Failed(f"{show(data)} came")
-        t.true(b"\r\n\r\n" in data, "the page's header has no end")
-        t.equal("the end", how, "FIN")
+        expect_page(t, conn)
+
+
+@case("greeting/http-16k", f"{HTTP}; RFC 1122 4.2.2.13", "the page and FIN, though 16 KiB of cookies came", "should")
+def http_cookies(t):
+    conn = t.open()
+    conn.send(b"GET http://conform.example/ HTTP/1.1\r\nCookie: " + b"c" * PIPELINED + b"\r\n\r\n")
+    expect_page(t, conn)
+
+
+@case("greeting/http-byte-at-a-time", HTTP, "the page, though the request comes byte by byte", "should")
+def http_bytes(t):
+    conn = t.open()
+    for byte in b"GET / HTTP/1.0\r\n\r\n":
+        conn.send_anyway(bytes([byte]))
+        time.sleep(0.005)
+    expect_page(t, conn)
 
 
 for _verb in ("GET", "CONNECT", "POST", "HEAD", "OPTIONS", "DELETE", "TRACE", "PUT", "PATCH"):

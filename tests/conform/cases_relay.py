@@ -582,20 +582,36 @@ def latency(t):
 # --- urgent data ----------------------------------------------------------------------------------
 
 
-@case("relay/urgent", "RFC 6093 3: urgent data is ordinary data",
-      "urgent data harms nothing: the rest arrives in order",
+def urgent(name, expect, first, second):
+    @case(f"relay/{name}", "RFC 6093 3: urgent data is ordinary data", expect, "should")
+    def run(t):
+        client, target = t.pair()
+        ends = {"client": client, "target": target}
+        ends[first].send(b"before")
+        ends[second].expect(b"before")
+        ends[first].sock.send(b"!", socket.MSG_OOB)
+        ends[first].send(b"behind")
+        head = ends[second].receive(6)
+        t.true(head in (b"behind", b"!behin"), f"{head} came")
+        if head == b"!behin":
+            ends[second].expect(b"d")
+        client.expect_open_both_ways(target)
+
+
+urgent("urgent", "urgent data of the client harms nothing: the rest arrives in order", "client", "target")
+urgent("urgent-down", "urgent data of the target harms nothing", "target", "client")
+
+
+@case("relay/urgent-last", "RFC 6093 3: urgent data is ordinary data", "urgent data right before FIN: the end arrives",
       "should")
-def urgent(t):
+def urgent_last(t):
     client, target = t.pair()
-    client.send(b"before")
-    target.expect(b"before")
+    client.send(b"words")
     client.sock.send(b"!", socket.MSG_OOB)
-    client.send(b"behind")
-    head = target.receive(6)
-    t.true(head in (b"behind", b"!behin"), f"{head} came")
-    if head == b"!behin":
-        target.expect(b"d")
-    client.expect_open_both_ways(target)
+    client.fin()
+    data, how = target.end()
+    t.true(data in (b"words", b"words!"), f"{data} came")
+    t.equal("the end", how, "FIN")
 
 
 # --- many -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from context import (BAD_COMMAND, BAD_TYPE, DENIED, FAILURE, HOST_UNREACHABLE, N
                      address_without_route, request_bytes)
 from engine import Failed, case
 from fake_dns import REFUSED as DNS_REFUSED
-from fake_dns import SERVFAIL
+from fake_dns import FORMERR, NOTIMP, SERVFAIL
 
 RFC = "RFC 1928 6"
 
@@ -98,6 +98,10 @@ failure("dns-servfail", f"{RFC}: host unreachable", "REP 04: the DNS server fail
         lambda t: request_bytes(t.name(rcode=SERVFAIL), 80), HOST_UNREACHABLE, level="should", seconds=20)
 failure("dns-refused", f"{RFC}: host unreachable", "REP 04: the DNS server refuses",
         lambda t: request_bytes(t.name(rcode=DNS_REFUSED), 80), HOST_UNREACHABLE, level="should", seconds=20)
+for _word, _rcode in (("formerr", FORMERR), ("notimp", NOTIMP)):
+    failure(f"dns-{_word}", f"{RFC}: host unreachable", "REP 04: the DNS server cannot answer",
+            lambda t, _rcode=_rcode: request_bytes(t.name(rcode=_rcode), 80), HOST_UNREACHABLE, level="should",
+            seconds=20)
 BEST = f"{RFC}; several addresses: the code that tells most"
 failure("best-refused-denied", BEST, "REP 05: one address refuses, the others are forbidden or unreachable",
         lambda t: request_bytes(t.name("240.0.0.1", t.server.targets, "224.0.0.1"), t.closed_port()), REFUSED,
@@ -109,6 +113,35 @@ failure("best-no-host-no-network", BEST, "REP 04: one address is unreachable, on
         lambda t: request_bytes(t.name(address_without_route(errno.ENETUNREACH),
                                        address_without_route(errno.EHOSTUNREACH)), 80),
         HOST_UNREACHABLE, level="should")
+
+failure("best-refused-no-host", BEST, "REP 05: one address refuses, one is unreachable",
+        lambda t: request_bytes(t.name(address_without_route(errno.EHOSTUNREACH), t.server.targets), t.closed_port()),
+        REFUSED, level="should")
+failure("best-no-host-denied", BEST, "REP 04: one address is unreachable, one is forbidden",
+        lambda t: request_bytes(t.name("240.0.0.1", address_without_route(errno.EHOSTUNREACH)), 80), HOST_UNREACHABLE,
+        level="should")
+failure("best-no-network-denied", BEST, "REP 03: one address has no route, one is forbidden",
+        lambda t: request_bytes(t.name("240.0.0.1", address_without_route(errno.ENETUNREACH)), 80), NET_UNREACHABLE,
+        level="should")
+
+
+def after_fin(name, expect, request, *reps):
+    @case(f"replies/{name}", f"{RFC}; RFC 9293 3.6", expect)
+    def run(t):
+        conn = t.ready()
+        conn.send(request(t) + b"early data")
+        conn.fin()
+        t.expect_reply(conn, *reps)
+        conn.expect_end("FIN")
+
+
+after_fin("refused-after-fin", "a client that has sent its FIN still gets REP 05",
+          lambda t: request_bytes(t.server.targets, t.closed_port()), REFUSED)
+after_fin("denied-after-fin", "a client that has sent its FIN still gets a refusal",
+          lambda t: request_bytes("240.0.0.1", 80), DENIED, NET_UNREACHABLE, HOST_UNREACHABLE, FAILURE)
+after_fin("dns-after-fin", "a client that has sent its FIN still gets the reply to a name nobody has",
+          lambda t: t.need_dns() and request_bytes(f"gone-{t.number}.conform.example".encode(), 80), HOST_UNREACHABLE,
+          FAILURE)
 
 
 @case("replies/refused-quickly", "robustness", "a refusal by the target is passed on within 1 s", "should")

@@ -142,6 +142,21 @@ refused("port-0-name", RFC, "REP 01: nobody can listen there", lambda t: request
         level="should")
 
 
+@case("request/ipv4-final-dot", LITERAL, "the address as text with a dot at its end: the address, or refused (01, 04)",
+      "should")
+def ipv4_final_dot(t):
+    # An address of its own: what DNS is asked for here, it is not asked for by other cases.
+    t.need(t.server.targets.startswith("127."), "the targets are not on loopback")
+    target = t.listen("127.88.0.1")
+    conn, reply = t.answer(request_bytes(b"127.88.0.1.", target.port))
+    if reply.rep == SUCCEEDED:
+        conn.expect_open_both_ways(target.accept())
+    else:
+        t.true(reply.rep in (FAILURE, HOST_UNREACHABLE), f"REP {reply.rep:02x}")
+    if t.server.dns:
+        t.true(not t.server.dns.was_asked("127.88.0.1"), "DNS was asked for an address")
+
+
 # --- names that are none --------------------------------------------------------------------------
 
 
@@ -228,7 +243,7 @@ def numeric(text):
         target.expect_nobody(0.05)
 
 
-for _text in ("127.1", "127.0.1", "0x7f.1", "0x7f000001", "2130706433", "0177.0.0.1", "017700000001", "127.0.0.01", "0",
+for _text in ("127.1", "127.0.1", "0x7f.1", "0x7f.0.0.1", "0x7f000001", "0177.1", "1", "2130706433", "0177.0.0.1", "017700000001", "127.0.0.01", "0",
               "1.2.3.4.5", "256.256.256.256"):
     numeric(_text)
 
@@ -246,6 +261,8 @@ denied("0.0.0.0-as-name", "Linux would connect to itself", b"0.0.0.0")
 denied("::", "Linux would connect to itself", "::")
 denied("::-as-name", "Linux would connect to itself", b"::")
 denied("::ffff:0.0.0.0", "the same, mapped", "::ffff:0.0.0.0")
+denied("0.0.0.0-final-dot", "Linux would connect to itself; a dot at the end changes nothing", b"0.0.0.0.")
+denied("0.0.0.1", "RFC 1122 3.2.1.3: this host on this network", "0.0.0.1")
 denied("multicast", "TCP has no multicast", "224.0.0.1")
 denied("multicast-ssdp", "TCP has no multicast", "239.255.255.250")
 denied("multicast-ipv6", "TCP has no multicast", "ff02::1")
@@ -255,7 +272,12 @@ denied("class-e", "reserved", "240.0.0.1")
 denied("link-local", "the proxy's own link", "169.254.1.1")
 denied("metadata", "where clouds keep credentials", "169.254.169.254")
 denied("metadata-as-name", "where clouds keep credentials", b"169.254.169.254")
+denied("metadata-final-dot", "a dot at the end changes nothing", b"169.254.169.254.")
 denied("metadata-mapped", "the same, mapped", "::ffff:169.254.169.254")
+denied("metadata-mapped-as-name", "the same, mapped, in hexadecimal, as text", b"::FFFF:A9FE:A9FE")
+denied("metadata-mapped-in-brackets", "the same, mapped, in brackets", b"[::ffff:169.254.169.254]")
+denied("metadata-ipv6", "where a cloud keeps credentials, by IPv6", "fd00:ec2::254")
+denied("translated-metadata", "IPv4 inside ::ffff:0:0:0/96", "::ffff:0:169.254.169.254", f"{POLICY}; RFC 7915 1")
 denied("compatible-metadata", "IPv4 inside ::/96", "::169.254.169.254", f"{POLICY}; RFC 4291 2.5.5.1")
 denied("nat64-multicast", "IPv4 inside 64:ff9b::/96", "64:ff9b::224.0.0.1", f"{POLICY}; RFC 6052 2.1")
 denied("nat64-metadata", "IPv4 inside 64:ff9b::/96", "64:ff9b::169.254.169.254", f"{POLICY}; RFC 6052 2.1")
@@ -291,6 +313,8 @@ def need_ipv4_server(t):
 
 loop("own-listener", "the server's own address", lambda t: t.server.host)
 loop("own-listener-as-name", "the server's own address as text", lambda t: t.server.host.encode())
+loop("own-listener-final-dot", "the server's own address as text, with a dot at its end",
+     lambda t: need_ipv4_server(t).encode() + b".")
 loop("own-listener-mapped", "the server's own address, mapped", lambda t: "::ffff:" + need_ipv4_server(t))
 loop("own-listener-resolved", "a name for the server's own address", lambda t: t.name(t.server.host))
 

@@ -7,7 +7,7 @@ import struct
 import threading
 
 A, CNAME, SOA, AAAA = 1, 5, 6, 28
-NOERROR, SERVFAIL, NXDOMAIN, REFUSED = 0, 2, 3, 5
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
 QR_RD_RA, TC = 0x8180, 0x0200
 
 

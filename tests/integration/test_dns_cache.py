@@ -6,7 +6,9 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
+import threading
 import time
 
 import dns_message as dns
@@ -206,6 +208,68 @@ def test_groups():
     daemon.stop()
     for host in hosts.values():
         host.close()
+
+
+class Fast:
+    """A server for many questions: any name has `records` A records. No thread for each."""
+
+    def __init__(self, records):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.sock.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.sock.getsockname()[1]}"
+        self.tail = b"".join(b"\xc0\x0c\0\1\0\1\0\1\x51\x80\0\4\xc0\0\2" + bytes([number]) for number in range(records))
+        self.counts = b"\0\1" + struct.pack(">H", records) + b"\0\0\0\0"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                wire, peer = self.sock.recvfrom(4096)
+            except OSError:
+                return
+            end = wire.index(b"\0", 12) + 5
+            self.sock.sendto(wire[:2] + b"\x81\x80" + self.counts + wire[12:end] + self.tail, peer)
+
+    def close(self):
+        self.sock.close()
+
+
+def ask_many(port, count, at_once=64):
+    """Ask for count names that nobody has asked for yet; how many were answered."""
+    answered = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", port))
+        sock.settimeout(5)
+        for first in range(0, count, at_once):
+            for number in range(first, min(first + at_once, count)):
+                sock.send(query_bytes(f"fresh{number}.many.example"))
+            for _ in range(first, min(first + at_once, count)):
+                answered += not sock.recv(4096)[3] & 15
+    return answered
+
+
+def test_memory_of_the_daemon():
+    """Resident memory is never above the cache's size, 16 MiB, and 100 KiB for each worker and server, come what may"""
+    harness.needs_plain_build()
+    is_full = os.environ.get("STILE_FULL")
+    size, count = (128 << 20, 300_000) if is_full else (12 << 20, 30_000)
+    path, _ = make_file("memory", (size + (size >> 2)) // 105)
+    servers = [Fast(20), Fast(20)]
+    daemon = harness.dnsproxyd(servers[0].address, f"upstream default.server={servers[1].address}",
+                               f"cache.file={path}", f"cache.size={size}", "server.workers=2",
+                               "limits.rate-limit=0", "log.level=notice")
+    daemon.wait_log("cache-loaded", seconds=60)
+    after_load = int(daemon.status_field("VmHWM").split()[0]) << 10
+    expect(ask_many(daemon.port, count), count, "the number of answers")
+    highest = int(daemon.status_field("VmHWM").split()[0]) << 10
+    limit = size + (16 << 20) + 2 * 2 * 100 * 1024
+    print(f"# size {size >> 10} KiB; resident {after_load >> 10} KiB when loaded, {highest >> 10} KiB at most since, "
+          f"{limit >> 10} KiB allowed")
+    expect(highest <= limit, True, f"that {highest} octets are within {limit}")
+    daemon.stop()
+    for server in servers:
+        server.close()
 
 
 def test_memory():

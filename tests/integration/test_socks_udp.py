@@ -271,6 +271,7 @@ def test_source():
     """udp-source: the client's address, its network, or anywhere"""
     for source, near, far in (("address", False, False), ("network", True, False), ("any", True, True)):
         daemon = harness.socksd(f"listen test.udp-source={source}")
+        expect("udp-source-any" in daemon.log(), source == "any", "that the log warns")
         for host, works in (("127.0.0.99", near), ("127.0.9.1", far)):
             association = Association(daemon.port, source=host)
             association.send(b"hello", "127.0.0.1", echo().port)

@@ -151,8 +151,12 @@ static bool move(struct h2 *from, struct h2 *to, size_t step)
 
 static void talk(size_t step)
 {
-	while (move(client.h2, server.h2, step) | move(server.h2, client.h2, step)) {
-	}
+	bool moved;
+
+	do {
+		moved = move(client.h2, server.h2, step);
+		moved = move(server.h2, client.h2, step) || moved;
+	} while (moved);
 }
 
 static struct h2_stream *last_stream;

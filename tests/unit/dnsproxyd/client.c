@@ -86,7 +86,7 @@ static void take_reply(struct client *client, const uint8_t *reply, size_t len)
 	ck_assert_int_eq(dnsreply_check(reply, len, CLIENT_ID, q->question, q->question_len, &seen),
 			 DNSREPLY_OK);
 	client->rcode = seen.rcode;
-	client->ede = seen.has_ede ? seen.ede : CLIENT_NO_EDE;
+	client->ede = seen.reason.is_set ? seen.reason.code : CLIENT_NO_EDE;
 	client->ttl_s = seen.ttl_s;
 	client->answers = (unsigned)(reply[6] << 8 | reply[7]);
 }

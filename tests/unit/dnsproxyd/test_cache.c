@@ -614,7 +614,10 @@ START_TEST(test_put_saved)
 	struct cache *cache = new_cache(CACHE_BYTES_MIN);
 	struct cache_key key = make_key(cache, "a", DNS_TYPE_A);
 	unsigned flush_count = cache_flush_count(cache);
-	struct cache_answer saved = { .ttl_count = 1, .ttl_s = 50, .age_ms = 20 * S };
+	const struct dnsmsg_reason reason = { .is_set = true, .code = 3, .text = "" };
+	struct cache_answer saved = {
+		.ttl_count = 1, .ttl_s = 50, .age_ms = 20 * S, .reason = &reason
+	};
 	uint16_t offset;
 	struct got got;
 
@@ -628,11 +631,15 @@ START_TEST(test_put_saved)
 	get_a(cache, "a", 30 * S, &got);
 	ck_assert_int_eq(got.outcome, CACHE_HIT);
 	ck_assert_uint_eq(got.result.ttl_s, 30);
+	ck_assert(got.result.reason.is_set);
+	ck_assert_uint_eq(got.result.reason.code, 3);
+	ck_assert_str_eq(got.result.reason.text, "");
 	ck_assert_int_eq(put_a(cache, "a", 100, 77, &plain, 30 * S), 0);
 	ck_assert_int_eq(cache_put_saved(cache, &key, &saved, &plain, 30 * S, flush_count),
 			 -EEXIST);
 	get_a(cache, "a", 30 * S, &got);
 	ck_assert_uint_eq(got_value(&got), 77);
+	ck_assert(!got.result.reason.is_set);
 	cache_flush(cache);
 	ck_assert_int_eq(cache_put_saved(cache, &key, &saved, &plain, 30 * S, flush_count),
 			 -ESTALE);

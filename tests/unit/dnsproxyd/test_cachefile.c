@@ -34,6 +34,7 @@ static struct cache_key make_key(struct cache *cache, const char *name, bool dns
 static void put_a(struct cache *cache, const char *name, bool dnssec_ok, uint8_t group,
 		  uint32_t ttl_s, uint64_t now_ms)
 {
+	const struct dnsmsg_reason reason = { .is_set = true, .code = 17, .text = "filtered" };
 	struct cache_key key = make_key(cache, name, dnssec_ok, group);
 	static struct packet p;
 	uint16_t offset;
@@ -46,7 +47,8 @@ static void put_a(struct cache *cache, const char *name, bool dnssec_ok, uint8_t
 							   .len = p.len,
 							   .ttl_offsets = &offset,
 							   .ttl_count = 1,
-							   .ttl_s = ttl_s },
+							   .ttl_s = ttl_s,
+							   .reason = &reason },
 				   &plain, now_ms),
 			 0);
 }
@@ -119,6 +121,8 @@ START_TEST(test_saved_and_loaded)
 	ck_assert_int_eq(cache_get(new, &key, 7 * S, buf, sizeof buf, &result), CACHE_HIT);
 	ck_assert_uint_eq(result.ttl_s, 250);
 	ck_assert_msg(buf[3] & DNSMSG_AD, "flags are kept");
+	ck_assert_msg(result.reason.is_set && result.reason.code == 17, "the reason is kept");
+	ck_assert_str_eq(result.reason.text, "filtered");
 	key = make_key(new, "b.example", true, 0);
 	ck_assert_int_eq(cache_get(new, &key, 7 * S, buf, sizeof buf, &result), CACHE_HIT);
 	ck_assert_int_eq(cache_get(new, &key, 57 * S, buf, sizeof buf, &result), CACHE_EXPIRED);

@@ -345,6 +345,53 @@ START_TEST(test_ede)
 }
 END_TEST
 
+START_TEST(test_reason)
+{
+	/* 118 letters and a character of three octets, which does not fit any more. */
+	static uint8_t longest[2 + 200];
+	struct dnsmsg_reason reason = { .is_set = false };
+	const struct dnsmsg_reason none = { .is_set = false };
+	struct dnsmsg_ede ede;
+
+	ck_assert_ptr_null(dnsmsg_reason_ede(&none, &ede));
+	ck_assert(!dnsmsg_reason_set(&reason, (const uint8_t *)"\0", 1));
+	ck_assert(!reason.is_set);
+	ck_assert(dnsmsg_reason_set(&reason, (const uint8_t *)"\0\17", 2));
+	ck_assert_ptr_eq(dnsmsg_reason_ede(&reason, &ede), &ede);
+	ck_assert_uint_eq(ede.code, DNS_EDE_BLOCKED);
+	ck_assert_str_eq(ede.text, "");
+	ck_assert(dnsmsg_reason_set(&reason, (const uint8_t *)"\1\2why\0not", 9));
+	ck_assert_uint_eq(reason.code, 258);
+	ck_assert_str_eq(reason.text, "why");
+	memset(longest, 'x', sizeof longest);
+	memcpy(longest + 2 + 118, "\xe2\x82\xac", 3);
+	ck_assert(dnsmsg_reason_set(&reason, longest, sizeof longest));
+	ck_assert_uint_eq(strlen(reason.text), 118);
+	longest[2 + 118] = longest[2 + 119] = longest[2 + 120] = 'y';
+	ck_assert(dnsmsg_reason_set(&reason, longest, sizeof longest));
+	ck_assert_uint_eq(strlen(reason.text), DNSMSG_REASON_TEXT_MAX);
+}
+END_TEST
+
+START_TEST(test_append_reason)
+{
+	struct dnsmsg_reason reason = { .is_set = true, .code = 15, .text = "no" };
+	uint8_t msg[12 + 7 + 11 + 8] = "\0\0\x81\x80\0\1\0\0\0\0\0\0\1a\0\0\1\0\1";
+
+	ck_assert_uint_eq(dnsmsg_append_reason(msg, 19, sizeof msg, &reason), sizeof msg);
+	ck_assert_mem_eq(msg + 19, "\0\0\x29\4\xd0\0\0\0\0\0\10\0\17\0\4\0\17no", 19);
+	ck_assert_uint_eq(msg[11], 1);
+	msg[11] = 0;
+	/* The text goes first, then the rest. */
+	ck_assert_uint_eq(dnsmsg_append_reason(msg, 19, sizeof msg - 1, &reason), sizeof msg - 2);
+	msg[11] = 0;
+	ck_assert_uint_eq(dnsmsg_append_reason(msg, 19, 19 + 10, &reason), 19);
+	ck_assert_uint_eq(msg[11], 0);
+	reason.is_set = false;
+	ck_assert_uint_eq(dnsmsg_append_reason(msg, 19, sizeof msg, &reason), 19);
+}
+END_TEST
+
 START_TEST(test_error)
 {
 	const struct dnsmsg_ede ede = { DNS_EDE_NETWORK_ERROR, NULL };
@@ -514,5 +561,6 @@ START_TEST(test_truncated)
 END_TEST
 
 SUITE_MAIN("dnsmsg", test_plain_query, test_opt, test_odd_queries, test_signed_query,
-	   test_build_query, test_answer_flags, test_truncation, test_ede, test_error,
-	   test_udp_limit, test_keepalive, test_padded_query, test_padded_reply, test_truncated)
+	   test_build_query, test_answer_flags, test_truncation, test_ede, test_reason,
+	   test_append_reason, test_error, test_udp_limit, test_keepalive, test_padded_query,
+	   test_padded_reply, test_truncated)

@@ -241,8 +241,8 @@ START_TEST(test_opt)
 	packet_opt(&p, 1232, 0x01000000, "\0\12\0\1x\0\17\0\3\0\26t\0\17\0\2\0\1", 18);
 	ck_assert_int_eq(check("a", DNS_TYPE_A, &reply), DNSREPLY_OK);
 	ck_assert_uint_eq(reply.rcode, 23); /* BADCOOKIE */
-	ck_assert(reply.has_opt && reply.has_ede);
-	ck_assert_uint_eq(reply.ede, DNS_EDE_NO_REACHABLE_AUTHORITY);
+	ck_assert(reply.has_opt && reply.reason.is_set);
+	ck_assert_uint_eq(reply.reason.code, DNS_EDE_NO_REACHABLE_AUTHORITY);
 	ck_assert_int_eq(reply.kind, DNSREPLY_OTHER);
 	ck_assert(!reply.has_keepalive);
 }

@@ -119,7 +119,7 @@ START_TEST(test_udp)
 	ck_assert_uint_eq(listen->udp_ports.first, 40000);
 	ck_assert_uint_eq(listen->udp_ports.last, 40010);
 	ck_assert_int_eq(listen->params->udp_filtering, 2);
-	ck_assert_int_eq(listen->params->udp_source, 2);
+	ck_assert_int_eq(listen->params->udp_source, UDP_SOURCE_ANY);
 	ck_assert(listen->params->udp && listen->params->udp_fragments);
 	config_free(config);
 	params_free(params);
