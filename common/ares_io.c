@@ -189,6 +189,7 @@ static void channel_init(struct ares_io *io, enum channel_kind kind)
 		.server_count = lookups ? io->config.server_count : 1,
 		.datagram = io->config.datagram,
 		.stream = io->config.stream,
+		.peer = io->config.peer,
 		.timeout_ms = lookups ? lookup_timeout_ms(&io->config) : io->config.timeout_ms,
 		/* A lookup asks twice, and some slots wait for answers that nobody wants any more.
 		 */
@@ -401,8 +402,8 @@ static enum ares_io_status io_admit(const struct ares_io *io)
 
 /* --- raw exchanges --------------------------------------------------------------------------- */
 
-static void exchange_send(struct request *request, enum channel_kind kind, const uint8_t *query,
-			  size_t len);
+static uint16_t exchange_send(struct request *request, enum channel_kind kind, const uint8_t *query,
+			      size_t len);
 
 static void exchange_end(struct request *request, enum ares_io_status status,
 			 const struct vsock_message *answer)
@@ -434,58 +435,105 @@ static void exchange_done(struct request *request, int status, const struct vsoc
 		size_t len = request->query_len;
 
 		request->query_len = 0;
-		exchange_send(request, CHANNEL_STREAM, request->query, len);
+		(void)exchange_send(request, CHANNEL_STREAM, request->query, len);
 	} else {
 		exchange_end(request, ARES_IO_OK, shown);
 	}
 }
 
+static void exchange_done_by(struct request *request, enum channel_kind kind, int status)
+{
+	exchange_done(request, status, request->io->channels[kind].set.shown);
+}
+
+/* From 1.28 on c-ares asks with an id of its own, and tells it only to callers of another function.
+ * Both call back before they return when the query cannot even be sent. */
+#if ARES_VERSION >= 0x011c00
+static void exchange_on_datagram(void *arg, ares_status_t status, size_t timeouts,
+				 const ares_dns_record_t *answer)
+{
+	(void)timeouts;
+	(void)answer;
+	exchange_done_by(arg, CHANNEL_DATAGRAM, (int)status);
+}
+
+static void exchange_on_stream(void *arg, ares_status_t status, size_t timeouts,
+			       const ares_dns_record_t *answer)
+{
+	(void)timeouts;
+	(void)answer;
+	exchange_done_by(arg, CHANNEL_STREAM, (int)status);
+}
+
+static uint16_t channel_send(ares_channel ares, const uint8_t *query, size_t len,
+			     ares_callback_dnsrec callback, struct request *request)
+{
+	ares_dns_record_t *record;
+	unsigned short id = 0;
+
+	if (ares_dns_parse(query, len, 0, &record) != ARES_SUCCESS) {
+		exchange_end(request, ARES_IO_UNREACHABLE, NULL);
+		return 0;
+	}
+	ares_send_dnsrec(ares, record, callback, request, &id);
+	ares_dns_record_destroy(record);
+	return id;
+}
+#else
 static void exchange_on_datagram(void *arg, int status, int timeouts, unsigned char *answer,
 				 int len)
 {
-	struct request *request = arg;
-
 	(void)timeouts;
 	(void)answer;
 	(void)len;
-	exchange_done(request, status, request->io->channels[CHANNEL_DATAGRAM].set.shown);
+	exchange_done_by(arg, CHANNEL_DATAGRAM, status);
 }
 
 static void exchange_on_stream(void *arg, int status, int timeouts, unsigned char *answer, int len)
 {
-	struct request *request = arg;
-
 	(void)timeouts;
 	(void)answer;
 	(void)len;
-	exchange_done(request, status, request->io->channels[CHANNEL_STREAM].set.shown);
+	exchange_done_by(arg, CHANNEL_STREAM, status);
 }
 
-static void exchange_send(struct request *request, enum channel_kind kind, const uint8_t *query,
-			  size_t len)
+static uint16_t channel_send(ares_channel ares, const uint8_t *query, size_t len,
+			     ares_callback callback, struct request *request)
+{
+	ares_send(ares, query, (int)len, callback, request);
+	return (uint16_t)(query[0] << 8 | query[1]);
+}
+#endif
+
+/* Returns the id that the query has on its way. */
+static uint16_t exchange_send(struct request *request, enum channel_kind kind, const uint8_t *query,
+			      size_t len)
 {
 	struct ares_io *io = request->io;
 	ares_channel ares = channel_get(io, kind);
+	uint16_t id;
 
 	if (!ares) {
 		exchange_end(request, ARES_IO_REFUSED, NULL);
-		return;
+		return 0;
 	}
 	io->inside++;
-	ares_send(ares, query, (int)len,
-		  kind == CHANNEL_STREAM ? exchange_on_stream : exchange_on_datagram, request);
+	id = channel_send(ares, query, len,
+			  kind == CHANNEL_STREAM ? exchange_on_stream : exchange_on_datagram,
+			  request);
 	io->inside--;
+	return id;
 }
 
 void ares_io_send(struct ares_io *io, const uint8_t *query, size_t len, ares_io_answer_fn fn,
 		  void *arg)
 {
-	ares_io_send_via(io, io->config.stream_only ? ARES_IO_VIA_STREAM : ARES_IO_VIA_BOTH, query,
-			 len, fn, arg);
+	(void)ares_io_send_via(io, io->config.stream_only ? ARES_IO_VIA_STREAM : ARES_IO_VIA_BOTH,
+			       query, len, fn, arg);
 }
 
-void ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_t *query, size_t len,
-		      ares_io_answer_fn fn, void *arg)
+uint16_t ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_t *query,
+			  size_t len, ares_io_answer_fn fn, void *arg)
 {
 	enum ares_io_status status = io_admit(io);
 	bool keep = via == ARES_IO_VIA_BOTH; /* for the stream, after truncation */
@@ -496,12 +544,12 @@ void ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_t *q
 	}
 	if (status != ARES_IO_OK) {
 		fn(arg, status, NULL, 0, false);
-		return;
+		return 0;
 	}
 	request = malloc(sizeof *request + (keep ? len : 0));
 	if (!request) {
 		fn(arg, ARES_IO_REFUSED, NULL, 0, false);
-		return;
+		return 0;
 	}
 	request->io = io;
 	request->fn = fn;
@@ -510,8 +558,8 @@ void ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_t *q
 	memcpy(request->query, query, request->query_len);
 	io->open_count++;
 	io_arm_tick(io);
-	exchange_send(request, via == ARES_IO_VIA_STREAM ? CHANNEL_STREAM : CHANNEL_DATAGRAM, query,
-		      len);
+	return exchange_send(request, via == ARES_IO_VIA_STREAM ? CHANNEL_STREAM : CHANNEL_DATAGRAM,
+			     query, len);
 }
 
 /* --- lookups --------------------------------------------------------------------------------- */

@@ -57,6 +57,8 @@ struct ares_io_config {
 	 * (NULL). */
 	const struct transport_ops *datagram;
 	const struct transport_ops *stream;
+	void *peer;       /* what these two have to know of the server (transport.h); borrowed; must
+			     outlive the end of the turn of ares_io_free() */
 	bool stream_only; /* never send datagrams */
 	/* How often a raw exchange is sent on streams that break under it; 0: twice, so that it
 	 * survives the end of a connection once. Whoever counts what is sent wants 1. */
@@ -126,9 +128,11 @@ enum ares_io_via {
 	ARES_IO_VIA_STREAM,
 };
 
-/* The same, with a choice of transport. One message is sent, unless via is BOTH. */
-void ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_t *query, size_t len,
-		      ares_io_answer_fn fn, void *arg);
+/* The same, with a choice of transport. One message is sent, unless via is BOTH. Returns the id
+ * that the message has on its way, which the answer will have: its own, unless c-ares (from 1.28
+ * on) has chosen another; meaningless when the callback was called already. */
+uint16_t ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_t *query,
+			  size_t len, ares_io_answer_fn fn, void *arg);
 
 /* --- lookups -------------------------------------------------------------------------------------
  */

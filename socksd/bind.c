@@ -297,7 +297,7 @@ static int open_listener(const struct bind *b, const struct egress *egress, stru
 		if (fd < 0) {
 			return fd;
 		}
-		r = listen_on(fd, bound, first == 0 ? 0 : (uint16_t)(first + (offset + i) % size));
+		r = listen_on(fd, bound, (uint16_t)(first == 0 ? 0 : first + (offset + i) % size));
 		if (r == 0) {
 			return fd;
 		}
