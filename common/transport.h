@@ -54,6 +54,9 @@ struct transport_config {
 	uint32_t timeout_ms; /* after it an answer is of no use; a stream that is silent for three
 				quarters of it (at most 1.5 s) with queries open is dead */
 	uint32_t max_open;   /* messages waiting for an answer; more are refused with -ENOBUFS */
+	/* What the transport has to know of the server besides its address: see each kind.
+	 * Borrowed; outlives the transport. */
+	void *peer;
 };
 
 struct transport_ops {

@@ -45,6 +45,7 @@ struct vsock_set {
 	size_t server_count;
 	const struct transport_ops *datagram;
 	const struct transport_ops *stream;
+	void *peer;          /* of the transports' configuration */
 	uint32_t timeout_ms; /* how long an answer is of use */
 	uint32_t max_open;   /* messages waiting for an answer, on one socket */
 	/* Of an answer c-ares gets header and question only, as a SERVFAIL (which it must have been

@@ -8,15 +8,16 @@
 #include <errno.h>
 #include <string.h>
 
-#define TTL_MAX         0x7fffffffu
+#define TTL_MAX          0x7fffffffu
 
-#define OPTION_EDE      15
+#define OPTION_KEEPALIVE 11
+#define OPTION_EDE       15
 
-#define RCODE_MAX_PLAIN 15
+#define RCODE_MAX_PLAIN  15
 
 /* --- names in the data of records --- */
 
-#define RDATA_NAMES_MAX 2
+#define RDATA_NAMES_MAX  2
 
 /* Where the names are in the data of a type: after `before` octets; `after` octets must follow, or
  * any number. */
@@ -178,7 +179,8 @@ static bool type_is_dnssec(uint16_t type)
 	}
 }
 
-/* Options are read for EDE only and go nowhere, so rubbish among them does no harm. */
+/* Options are read for EDE and keepalive only and go nowhere, so rubbish among them does no harm.
+ */
 static void check_options(struct dnsreply *reply, const uint8_t *options, size_t len)
 {
 	struct wire_reader r = wire_reader(options, len);
@@ -190,6 +192,10 @@ static void check_options(struct dnsreply *reply, const uint8_t *options, size_t
 
 		if (data && code == OPTION_EDE && !reply->reason.is_set) {
 			dnsmsg_reason_set(&reply->reason, data, option_len);
+		}
+		if (data && code == OPTION_KEEPALIVE && option_len == 2) {
+			reply->has_keepalive = true;
+			reply->keepalive = (uint16_t)(data[0] << 8 | data[1]);
 		}
 	}
 }

@@ -45,6 +45,8 @@ struct dnsreply {
 	bool same_case;     /* the question came back in the case we sent it in */
 	bool has_opt;
 	struct dnsmsg_reason reason; /* the first EDE (RFC 8914) */
+	bool has_keepalive;
+	uint16_t keepalive; /* in units of 100 ms (RFC 7828), when has_keepalive */
 	/*
 	 * How long the whole may be kept, 0 for not at all: the least TTL of all its records, which
 	 * covers RRsets with differing TTLs (RFC 2181 section 5.2) and CNAME chains; a TTL above

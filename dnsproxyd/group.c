@@ -104,6 +104,8 @@ static int group_init(struct group *g, const struct config *config, unsigned ind
 			.timeout_ms = group_config->timeout_ms,
 			.max_open = (uint32_t)config->limits->max_outstanding,
 			.randomize_case = config->privacy->randomize_case,
+			.padding = config->privacy->padding,
+			.group = group_config,
 			.trail_key = trail_key,
 			.place = { (uint8_t)index, (uint8_t)i },
 			.on_silence = on_silence,
@@ -127,8 +129,11 @@ static bool group_fits(const struct group *g, const struct group_config *group_c
 		return false;
 	}
 	for (size_t i = 0; i < g->pool.count; i++) {
-		if (!endpoint_equal(upstream_endpoint(g->upstreams[i]),
-				    &group_config->servers[i])) {
+		const struct endpoint *server = &group_config->servers[i];
+
+		/* Whom to believe is read from files anew with each configuration. */
+		if (!endpoint_equal(upstream_endpoint(g->upstreams[i]), server) ||
+		    endpoint_is_encrypted(server)) {
 			return false;
 		}
 	}
@@ -211,6 +216,7 @@ struct groups *groups_new(struct loop *loop, struct metrics *metrics, const stru
 	if (groups) {
 		groups->max_open = (uint32_t)config->limits->max_outstanding;
 		groups->randomize_case = config->privacy->randomize_case;
+		groups->padding = config->privacy->padding;
 		groups->items = calloc(config->group_count, sizeof *groups->items);
 		r = groups->items ? 0 : -ENOMEM;
 	}
@@ -255,7 +261,8 @@ bool groups_adopt(struct groups *groups, const struct config *config)
 {
 	if (groups->count != config->group_count ||
 	    groups->max_open != config->limits->max_outstanding ||
-	    groups->randomize_case != config->privacy->randomize_case) {
+	    groups->randomize_case != config->privacy->randomize_case ||
+	    groups->padding != config->privacy->padding) {
 		return false;
 	}
 	for (size_t i = 0; i < groups->count; i++) {

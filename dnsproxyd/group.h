@@ -35,6 +35,7 @@ struct groups {
 	size_t count;
 	uint32_t max_open; /* of each server */
 	bool randomize_case;
+	bool padding;
 };
 
 /* The servers of this configuration. Borrows config until groups_adopt() or groups_free(). What

@@ -43,6 +43,18 @@
 	X(upstream_wrong_case, "Datagrams that answered with letters in another case.")         \
 	X(upstream_case_off, "Times that random case was switched off for a server.")           \
 	X(upstream_bursts, "Times that a server was asked by TCP because of forged answers.")   \
+	X(upstream_tls_handshakes, "TLS connections to upstream servers.")                      \
+	X(upstream_tls_resumed, "Those of them that resumed a session.")                        \
+	X(upstream_tls_wrong_name, "Servers refused: their certificate is for another name.")   \
+	X(upstream_tls_expired, "Servers refused: their certificate has expired.")              \
+	X(upstream_tls_not_yet_valid, "Servers refused: their certificate is not valid yet.")   \
+	X(upstream_tls_self_signed, "Servers refused: their certificate is signed by itself.")  \
+	X(upstream_tls_untrusted, "Servers refused: signed by nobody who is trusted.")          \
+	X(upstream_tls_wrong_pin, "Servers refused: they have none of the pinned keys.")        \
+	X(upstream_tls_no_alpn, "Servers refused: they do not speak the protocol.")             \
+	X(upstream_tls_protocol, "TLS handshakes with upstream servers that failed.")           \
+	X(bootstraps, "Lookups of the addresses of upstream servers given by name.")            \
+	X(bootstraps_failed, "Those of them that no server could answer.")                      \
 	X(loops, "Queries of our own that came back to us.")                                    \
 	X(network_changes, "Times that links, addresses or routes changed.")                    \
 	X(tcp_accepted, "TCP connections accepted.")                                            \
@@ -50,6 +62,8 @@
 	X(tcp_refused, "TCP connections closed at once: not allowed, or too many.")             \
 	X(tcp_idle, "TCP connections closed because nothing came.")                             \
 	X(tcp_slow, "TCP connections closed because the client did not read.")                  \
+	X(tls_handshakes, "Those of them that were encrypted, and got through the handshake.")  \
+	X(tls_failed, "Those that did not: no TLS, or the client refused the certificate.")     \
 	X(accept_paused, "Times that accepting paused for lack of descriptors or memory.")      \
 	X(udp_send_lost, "Answers that the kernel did not take.")
 

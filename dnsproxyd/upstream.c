@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 #include "dnsproxyd/upstream.h"
 
-#include "common/ares_io.h"
 #include "common/container.h"
 #include "common/crypto.h"
 #include "common/log.h"
 #include "common/netset.h"
 
+#include "dnsproxyd/carrier.h"
 #include "dnsproxyd/defence.h"
 #include "dnsproxyd/metrics.h"
 
@@ -28,7 +28,7 @@ enum {
 
 struct upstream {
 	struct upstream_config config;
-	struct ares_io *io;
+	struct carrier *carrier;
 	struct health health;
 	struct defence defence;
 	struct upstream_stats stats;
@@ -346,6 +346,9 @@ static void take_answer(struct exchange *e, const uint8_t *msg, size_t len)
 		count(u, METRIC_upstream_tcp);
 		u->stream_heard_ms = now_ms(u);
 	}
+	if (e->by_stream && has_reply && reply.has_keepalive) {
+		carrier_note_keepalive(u->carrier, reply.keepalive);
+	}
 	if (outcome == UPSTREAM_NO_EDNS) {
 		u->no_edns_until_ms = now_ms(u) + UPSTREAM_NO_EDNS_MS;
 	}
@@ -483,6 +486,16 @@ static void on_dropped(void *arg, const uint8_t *question, size_t len, bool othe
 	}
 }
 
+/* Padding is for those who read along, and would tell them nothing in clear text (RFC 7830 section
+ * 6). */
+static unsigned encryption_flags(const struct upstream *u)
+{
+	if (!endpoint_is_encrypted(&u->config.endpoint)) {
+		return 0;
+	}
+	return DNSMSG_SEND_KEEPALIVE | (u->config.padding ? DNSMSG_SEND_PADDING : 0u);
+}
+
 /* The message for an exchange, with our mark if the server gets one. Returns its length. */
 static size_t build_query(const struct exchange *e, const struct dnsmsg_query *query,
 			  uint8_t buf[DNSMSG_QUERY_MAX])
@@ -494,6 +507,7 @@ static size_t build_query(const struct exchange *e, const struct dnsmsg_query *q
 
 	if (e->with_edns) {
 		flags |= DNSMSG_SEND_EDNS | (query->dnssec_ok ? DNSMSG_SEND_DO : 0u);
+		flags |= encryption_flags(u);
 	}
 	if (!u->leaves_marks || !e->with_edns) {
 		return dnsmsg_build_query(query, e->id, flags, buf);
@@ -512,9 +526,7 @@ static void send_message(struct exchange *e, const uint8_t *msg, size_t len)
 	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
 	e->sending = true;
-	e->sent_id =
-		ares_io_send_via(u->io, e->by_stream ? ARES_IO_VIA_STREAM : ARES_IO_VIA_DATAGRAM,
-				 msg, len, on_answer, e);
+	carrier_send(u->carrier, e->by_stream, msg, len, on_answer, e, &e->sent_id);
 	e->sending = false;
 }
 
@@ -544,7 +556,7 @@ static void choose_defences(struct exchange *e, bool by_stream)
 
 	e->for_defence = u->config.endpoint.protocol == ENDPOINT_UDP &&
 			 defence_wants_stream(&u->defence, now_ms(u));
-	e->by_stream = by_stream || e->for_defence || u->config.endpoint.protocol == ENDPOINT_TCP;
+	e->by_stream = by_stream || e->for_defence || endpoint_is_stream(&u->config.endpoint);
 	e->mixed_case = !e->by_stream && !e->is_verbatim && u->config.randomize_case &&
 			defence_wants_case(&u->defence, e->again, now_ms(u));
 	if (e->mixed_case) {
@@ -617,7 +629,7 @@ void upstream_begin_trial(struct upstream *u)
 
 void upstream_note_network(struct upstream *u)
 {
-	ares_io_break_streams(u->io);
+	carrier_note_network(u->carrier);
 	health_forget(&u->health, now_ms(u));
 }
 
@@ -647,7 +659,7 @@ const struct upstream_stats *upstream_stats(const struct upstream *u)
 
 uint64_t upstream_dropped_count(const struct upstream *u)
 {
-	return ares_io_dropped_count(u->io);
+	return carrier_dropped_count(u->carrier);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -658,13 +670,12 @@ static const struct netset neighbours = { .local = true };
 struct upstream *upstream_new(const struct upstream_config *config)
 {
 	struct upstream *u = calloc(1, sizeof *u);
-	const struct ares_io_config io_config = {
+	const struct carrier_config carrier_config = {
 		.loop = config->loop,
-		.servers = &config->endpoint.addr,
-		.server_count = 1,
+		.metrics = config->metrics,
+		.endpoint = config->endpoint,
+		.group = config->group,
 		.timeout_ms = config->timeout_ms,
-		.tries = 1,
-		.stream_tries = 1, /* each send is counted by whoever asks */
 		.max_open = config->max_open,
 		.on_dropped = on_dropped,
 		.on_dropped_arg = u,
@@ -675,14 +686,15 @@ struct upstream *upstream_new(const struct upstream_config *config)
 	}
 	u->config = *config;
 	u->leaves_marks = config->trail_key && netset_contains(&neighbours, &config->endpoint.addr);
-	u->io = ares_io_new(&io_config);
-	if (!u->io) {
+	u->carrier = carrier_new(&carrier_config);
+	if (!u->carrier) {
 		int saved = errno;
 
 		free(u);
 		errno = saved;
 		return NULL;
 	}
+	u->config.group = NULL; /* need not live on */
 	return u;
 }
 
@@ -699,7 +711,7 @@ void upstream_free(struct upstream *u)
 	if (!u) {
 		return;
 	}
-	ares_io_free(u->io);
+	carrier_free(u->carrier);
 	/* Left are those that wait for the end of the turn. */
 	for (size_t i = 0; i < BUCKET_COUNT; i++) {
 		while (u->buckets[i]) {

@@ -17,6 +17,7 @@
 #include "common/loop.h"
 #include "common/metrics.h"
 
+#include "dnsproxyd/config.h"
 #include "dnsproxyd/dnsmsg.h"
 #include "dnsproxyd/dnsreply.h"
 #include "dnsproxyd/endpoint.h"
@@ -43,6 +44,9 @@ struct upstream_config {
 	uint32_t timeout_ms;
 	uint32_t max_open;
 	bool randomize_case;
+	bool padding;                     /* of queries to an encrypted server */
+	const struct group_config *group; /* that it belongs to; borrowed by upstream_new(), and may
+					     be NULL, unless the server is encrypted */
 	const struct crypto_key *trail_key; /* borrowed; NULL: questions get no marks (trail.h) */
 	struct trail_place place;           /* which server this is, for marks */
 	/* A connection on which nothing was heard since then was given up. Those who waited for

@@ -244,6 +244,26 @@ START_TEST(test_opt)
 	ck_assert(reply.has_opt && reply.reason.is_set);
 	ck_assert_uint_eq(reply.reason.code, DNS_EDE_NO_REACHABLE_AUTHORITY);
 	ck_assert_int_eq(reply.kind, DNSREPLY_OTHER);
+	ck_assert(!reply.has_keepalive);
+}
+END_TEST
+
+START_TEST(test_keepalive)
+{
+	struct dnsreply reply;
+
+	packet_start(&p, ID, ANSWER, 1, 0, 0, 1);
+	packet_question(&p, "a", DNS_TYPE_A);
+	packet_opt(&p, 1232, 0, "\0\13\0\2\1\54", 6);
+	ck_assert_int_eq(check("a", DNS_TYPE_A, &reply), DNSREPLY_OK);
+	ck_assert(reply.has_keepalive);
+	ck_assert_uint_eq(reply.keepalive, 300);
+
+	packet_start(&p, ID, ANSWER, 1, 0, 0, 1);
+	packet_question(&p, "a", DNS_TYPE_A);
+	packet_opt(&p, 1232, 0, "\0\13\0\0", 4); /* a client's form */
+	ck_assert_int_eq(check("a", DNS_TYPE_A, &reply), DNSREPLY_OK);
+	ck_assert(!reply.has_keepalive);
 }
 END_TEST
 
@@ -512,6 +532,7 @@ START_TEST(test_many_records_are_not_kept)
 END_TEST
 
 SUITE_MAIN("dnsreply", test_match, test_bare, test_kind, test_asked_for_what_it_is, test_truncated,
-	   test_opt, test_malformed, test_normalize_copies, test_normalize_strips_dnssec,
-	   test_normalize_opt_in_the_middle, test_normalize_pointer_into_ttl, test_normalize_types,
-	   test_normalize_extended_rcode, test_normalize_no_room, test_many_records_are_not_kept)
+	   test_opt, test_keepalive, test_malformed, test_normalize_copies,
+	   test_normalize_strips_dnssec, test_normalize_opt_in_the_middle,
+	   test_normalize_pointer_into_ttl, test_normalize_types, test_normalize_extended_rcode,
+	   test_normalize_no_room, test_many_records_are_not_kept)

@@ -6,6 +6,7 @@
 #include "tests/unit/suite.h"
 
 #include <errno.h>
+#include <string.h>
 
 static const struct {
 	const char *text;
@@ -21,7 +22,34 @@ static const struct {
 	{ "tcp://9.9.9.9", 0, ENDPOINT_TCP, "tcp://9.9.9.9:53" },
 	{ "tcp://[fe80::1%lo]:54", 0, ENDPOINT_TCP, "tcp://[fe80::1%lo]:54" },
 	{ "fe80::1%nosuchinterface", -ENODEV, 0, NULL },
-	{ "tls://9.9.9.9", -EPROTONOSUPPORT, 0, NULL },
+	{ "tls://9.9.9.9", 0, ENDPOINT_TLS, "tls://9.9.9.9:853" },
+	{ "tls://9.9.9.9:443#dns.quad9.net", 0, ENDPOINT_TLS, "tls://9.9.9.9:443#dns.quad9.net" },
+	{ "tls://[2620:fe::fe]#dns.quad9.net", 0, ENDPOINT_TLS,
+	  "tls://[2620:fe::fe]:853#dns.quad9.net" },
+	{ "tls://2620:fe::fe#dns.quad9.net", 0, ENDPOINT_TLS,
+	  "tls://[2620:fe::fe]:853#dns.quad9.net" },
+	{ "tls://dns.quad9.net", 0, ENDPOINT_TLS, "tls://dns.quad9.net:853" },
+	{ "tls://dns.quad9.net:443", 0, ENDPOINT_TLS, "tls://dns.quad9.net:443" },
+	{ "tls://router", 0, ENDPOINT_TLS, "tls://router:853" },
+	{ "tls://fe80::1%nosuchinterface#a.example", -ENODEV, 0, NULL },
+	{ "tls://", -EINVAL, 0, NULL },
+	{ "tls://#a.example", -EINVAL, 0, NULL },
+	{ "tls://9.9.9.9#", -EINVAL, 0, NULL },
+	{ "tls://9.9.9.9#9.9.9.9", -EINVAL, 0, NULL },
+	{ "tls://9.9.9.9#a..b", -EINVAL, 0, NULL },
+	{ "tls://9.9.9.9#a b", -EINVAL, 0, NULL },
+	{ "tls://9.9.9.9#a#b", -EINVAL, 0, NULL },
+	{ "tls://9.9.9", -EINVAL, 0, NULL },
+	{ "tls://9.9.9.9.9", -EINVAL, 0, NULL },
+	{ "tls://a.example#b.example", -EINVAL, 0, NULL },
+	{ "tls://a.example.", -EINVAL, 0, NULL },
+	{ "tls://a.example:0", -EINVAL, 0, NULL },
+	{ "tls://a.example:65536", -EINVAL, 0, NULL },
+	{ "tls://a.example:", -EINVAL, 0, NULL },
+	{ "tls://a.example:+1", -EINVAL, 0, NULL },
+	{ "tls://9.9.9.9/dns-query", -EINVAL, 0, NULL },
+	{ "9.9.9.9#a.example", -EINVAL, 0, NULL },
+	{ "tcp://9.9.9.9#a.example", -EINVAL, 0, NULL },
 	{ "udp://9.9.9.9", -EPROTONOSUPPORT, 0, NULL },
 	{ "dns.example", -EINVAL, 0, NULL },
 	{ "tcp://", -EINVAL, 0, NULL },
@@ -47,7 +75,7 @@ START_TEST(test_parse_and_format)
 		ck_assert_int_eq(endpoint.protocol, cases[i].protocol);
 		ck_assert_int_eq(endpoint_parse(endpoint_format(&endpoint, text), &again), 0);
 		ck_assert(endpoint_equal(&endpoint, &again));
-		if (endpoint.addr.sa.sa_family == AF_INET) {
+		if (!strchr(text, '%')) { /* which is a name or a number */
 			ck_assert_str_eq(text, cases[i].formatted);
 		}
 	}
@@ -65,6 +93,17 @@ START_TEST(test_equal)
 	endpoint_parse("9.9.9.9:53", &b);
 	ck_assert(endpoint_equal(&a, &b));
 	endpoint_parse("9.9.9.9:54", &b);
+	ck_assert(!endpoint_equal(&a, &b));
+	endpoint_parse("tls://9.9.9.9#a.example", &a);
+	endpoint_parse("tls://9.9.9.9#A.Example", &b);
+	ck_assert(endpoint_equal(&a, &b));
+	ck_assert(endpoint_is_encrypted(&a) && endpoint_is_stream(&a));
+	ck_assert(!endpoint_needs_address(&a));
+	endpoint_parse("tls://9.9.9.9#b.example", &b);
+	ck_assert(!endpoint_equal(&a, &b));
+	endpoint_parse("tls://a.example", &a);
+	endpoint_parse("tls://a.example:854", &b);
+	ck_assert(endpoint_needs_address(&a));
 	ck_assert(!endpoint_equal(&a, &b));
 }
 END_TEST
