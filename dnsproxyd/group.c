@@ -85,7 +85,7 @@ static void group_add(struct group *g, struct upstream *upstream)
 
 	g->upstreams[i] = upstream;
 	g->pool.entries[i] = (struct balance_entry){ .health = upstream_health(upstream) };
-	if (upstream_endpoint(upstream)->protocol != ENDPOINT_UDP) {
+	if (endpoint_is_stream(upstream_endpoint(upstream))) {
 		g->pool.streams |= UINT32_C(1) << i;
 	}
 }
