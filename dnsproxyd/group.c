@@ -124,6 +124,10 @@ static int group_init(struct group *g, const struct config *config, unsigned ind
 
 static bool group_fits(const struct group *g, const struct group_config *group_config)
 {
+	if (g->has_proxy != group_config->has_proxy ||
+	    (g->has_proxy && !socks_proxy_equal(&g->proxy, &group_config->proxy))) {
+		return false;
+	}
 	if (g->pool.count != group_config->server_count ||
 	    g->pool.timeout_ms != group_config->timeout_ms) {
 		return false;
@@ -133,7 +137,7 @@ static bool group_fits(const struct group *g, const struct group_config *group_c
 
 		/* Whom to believe is read from files anew with each configuration. */
 		if (!endpoint_equal(upstream_endpoint(g->upstreams[i]), server) ||
-		    endpoint_is_encrypted(server)) {
+		    endpoint_has_tls(server)) {
 			return false;
 		}
 	}
@@ -223,7 +227,10 @@ struct groups *groups_new(struct loop *loop, struct metrics *metrics, const stru
 	for (size_t i = 0; r == 0 && i < config->group_count; i++) {
 		struct group *g = &groups->items[groups->count++];
 
-		*g = (struct group){ .loop = loop, .metrics = metrics };
+		*g = (struct group){ .loop = loop,
+				     .metrics = metrics,
+				     .has_proxy = config->groups[i].has_proxy,
+				     .proxy = config->groups[i].proxy };
 		pool_init(&g->pool);
 		g->pool.timeout_ms = config->groups[i].timeout_ms;
 		adopt(g, &config->groups[i]);

@@ -71,7 +71,7 @@ def check_config(daemon, text):
 def test_readme():
     """the configurations in README are valid"""
     examples = list(readme_examples())
-    expect([daemon for daemon, _ in examples], ["socksd", "dnsproxyd", "socksd", "socksd"],
+    expect([daemon for daemon, _ in examples], ["socksd", "dnsproxyd", "socksd", "socksd", "socksd"],
            "the daemons README configures")
     for daemon, text in examples:
         check_config(daemon, text)
