@@ -21,6 +21,9 @@
 	P(BOOL, local_zones, "local-zones", "on", 0, 0, RELOAD,                                    \
 	  "Names that mean something in one network only (reverse zones of private addresses, "    \
 	  "home.arpa, internal, local, test) are answered here, that they do not exist.")          \
+	P(BOOL, watch_network, "watch-network", "on", 0, 0, RELOAD,                                \
+	  "When links, addresses or routes of this machine change, let all answers in the cache "  \
+	  "expire, close the connections to servers, and try those again that did not work.")      \
 	P(TEXTS, resolv_conf, "resolv-conf", "/run/dnsproxyd/resolv.conf, /etc/resolv.conf", 0, 0, \
 	  RELOAD,                                                                                  \
 	  "Files of the form of resolv.conf(5). When [upstream default] has no server, it asks "   \

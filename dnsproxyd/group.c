@@ -51,6 +51,26 @@ static void group_done(struct group *g)
 	g->pool.count = 0;
 }
 
+/* One connection was silent for too long. When the way to all servers has changed, without a trace
+ * on this machine, the others are as dead; waiting for each in turn would take longer than clients
+ * wait. So those on which nothing was heard either are given up as well. */
+static void on_silence(void *arg, const struct upstream *silent, uint64_t since_ms)
+{
+	struct group *g = arg;
+	uint64_t now_ms = loop_now_ms(g->loop);
+
+	/* All who waited on it tell; what has been connected since then is new. */
+	if (g->doubted_ms != 0 && now_ms - g->doubted_ms < GROUP_DOUBT_MS) {
+		return;
+	}
+	g->doubted_ms = now_ms;
+	for (size_t i = 0; i < g->pool.count; i++) {
+		if (g->upstreams[i] != silent) {
+			upstream_doubt_streams(g->upstreams[i], since_ms);
+		}
+	}
+}
+
 static void group_add(struct group *g, struct upstream *upstream)
 {
 	size_t i = g->pool.count++;
@@ -80,6 +100,8 @@ static int group_init(struct group *g, const struct config *config, unsigned ind
 			.group = group_config,
 			.trail_key = trail_key,
 			.place = { (uint8_t)index, (uint8_t)i },
+			.on_silence = on_silence,
+			.on_silence_arg = g,
 		};
 
 		struct upstream *upstream = upstream_new(&upstream_config);

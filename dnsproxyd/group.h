@@ -14,6 +14,9 @@
 
 #include <stdbool.h>
 
+/* Connections are given up because others were silent at most so often. */
+#define GROUP_DOUBT_MS 1000
+
 /* One [upstream NAME]. */
 struct group {
 	struct loop *loop;
@@ -22,7 +25,9 @@ struct group {
 	bool has_proxy;
 	struct socks_proxy proxy;
 	struct upstream *upstreams[CONFIG_SERVERS_MAX];
-	struct pool pool; /* the same, for decisions; group_pool() brings it up to date */
+	uint64_t doubted_ms; /* when connections were given up because others were silent; 0: never
+			      */
+	struct pool pool;    /* the same, for decisions; group_pool() brings it up to date */
 };
 
 struct groups {

@@ -152,12 +152,20 @@ static void on_network(void *arg)
 	failures_forgive(f->failures, loop_now_ms(f->loop));
 }
 
-/* One can do without. */
-static void watch_network(struct server *server)
+/* As the configuration wants it. One can do without. */
+static void update_netwatch(struct server *server)
 {
-	server->netwatch = netwatch_new(server->worker->loop, on_network, server);
-	if (!server->netwatch && server->worker->index == 0) {
-		log_event(LOG_LEVEL_WARNING, "network-not-watched", KV_ERRNO("error", errno));
+	bool is_wanted = server->context.config->server->watch_network;
+
+	if (!is_wanted) {
+		netwatch_free(server->netwatch);
+		server->netwatch = NULL;
+	} else if (!server->netwatch) {
+		server->netwatch = netwatch_new(server->worker->loop, on_network, server);
+		if (!server->netwatch && server->worker->index == 0) {
+			log_event(LOG_LEVEL_WARNING, "network-not-watched",
+				  KV_ERRNO("error", errno));
+		}
 	}
 }
 
@@ -281,7 +289,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	if (r < 0) {
 		worker_end(worker);
 	} else {
-		watch_network(server);
+		update_netwatch(server);
 		watch_certificates(server, config);
 	}
 	return r;
@@ -300,6 +308,7 @@ static void worker_reload(struct worker *worker, const void *config)
 		cachekeeper_update(keeper_of(server), config);
 	}
 	set_config(server, config);
+	update_netwatch(server);
 	watch_certificates(server, config);
 	if (r == 0) {
 		r = update_ports(server);

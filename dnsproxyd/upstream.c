@@ -35,6 +35,7 @@ struct upstream {
 	uint64_t no_edns_until_ms;
 	bool leaves_marks;
 	uint64_t loop_logged_ms; /* 0: never */
+	uint64_t stream_heard_ms;
 	uint32_t open_count;
 	struct exchange *buckets[BUCKET_COUNT]; /* open exchanges, by question */
 	uint64_t ids_used[ID_WORDS];            /* their ids */
@@ -343,6 +344,7 @@ static void take_answer(struct exchange *e, const uint8_t *msg, size_t len)
 	if (e->by_stream) {
 		u->stats.by_tcp++;
 		count(u, METRIC_upstream_tcp);
+		u->stream_heard_ms = now_ms(u);
 	}
 	if (e->by_stream && has_reply && reply.has_keepalive) {
 		carrier_note_keepalive(u->carrier, reply.keepalive);
@@ -384,6 +386,16 @@ static enum upstream_outcome outcome_of(enum ares_io_status status)
 	}
 }
 
+/* A connection that was refused or reset ends at once; one whose peer has gone, after some time. */
+static void note_silence(struct exchange *e)
+{
+	const struct upstream_config *config = &e->upstream->config;
+
+	if (config->on_silence && now_ms(e->upstream) - e->sent_ms >= UPSTREAM_SILENCE_MS) {
+		config->on_silence(config->on_silence_arg, e->upstream, e->sent_ms);
+	}
+}
+
 static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answer, size_t len,
 		      bool via_tcp)
 {
@@ -401,6 +413,9 @@ static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answ
 	}
 	outcome = outcome_of(status);
 	note_outcome(e, outcome);
+	if (outcome == UPSTREAM_UNREACHABLE && e->by_stream && !e->sending) {
+		note_silence(e);
+	}
 	if (e->sending) {
 		e->early_outcome = outcome;
 		loop_run_task(e->upstream->config.loop, &e->early_task, on_early);
@@ -512,7 +527,7 @@ static void send_message(struct exchange *e, const uint8_t *msg, size_t len)
 	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
 	e->sending = true;
-	e->sent_id = carrier_send(u->carrier, e->by_stream, msg, len, on_answer, e);
+	carrier_send(u->carrier, e->by_stream, msg, len, on_answer, e, &e->sent_id);
 	e->sending = false;
 }
 
@@ -584,6 +599,13 @@ struct exchange *upstream_ask(struct upstream *u, const struct upstream_question
 		send_exchange(e, query);
 	}
 	return e;
+}
+
+void upstream_doubt_streams(struct upstream *u, uint64_t since_ms)
+{
+	if (u->stream_heard_ms < since_ms) {
+		ares_io_break_streams(u->io);
+	}
 }
 
 void exchange_forget(struct exchange *e, bool answered)

@@ -313,8 +313,6 @@ def need_ipv4_server(t):
 
 loop("own-listener", "the server's own address", lambda t: t.server.host)
 loop("own-listener-as-name", "the server's own address as text", lambda t: t.server.host.encode())
-loop("own-listener-final-dot", "the server's own address as text, with a dot at its end",
-     lambda t: need_ipv4_server(t).encode() + b".")
 loop("own-listener-mapped", "the server's own address, mapped", lambda t: "::ffff:" + need_ipv4_server(t))
 loop("own-listener-resolved", "a name for the server's own address", lambda t: t.name(t.server.host))
 

@@ -148,7 +148,7 @@ def test_source():
             ("interface = one\nfwmark = 0x1e\n", ONE, ONE6),
             (f"address = {EXTRA}, {ONE6}\n", EXTRA, ONE6),
             (f"address = {TWO}, {TWO6}\nfwmark = 0x1f\n", TWO, TWO6)):
-        name = egress.replace("\n", "; ") or "without an egress"
+        name = egress.strip().replace("\n", "; ") or "without an egress"
         yield name, functools.partial(check_source, egress, wanted, wanted6)
 
 

@@ -55,8 +55,8 @@ def session_seconds(proxy, host):
 def expect_quick(took, what):
     took.sort()
     print(f"# {what}: half took {took[len(took) // 2] * 1000:.1f} ms, the slowest {took[-1] * 1000:.1f} ms")
-    # Far less than the second or two after which a question is asked again.
-    expect(took[-1] < 0.5, True, f"that the slowest of {what} ({took[-1]:.3f} s) took less than 0.5 s")
+    # A question is asked again after 2 s.
+    expect(took[-1] < 1, True, f"that the slowest of {what} ({took[-1]:.3f} s) took less than 1 s")
 
 
 def reply_of(sock, began):
@@ -73,8 +73,11 @@ def expect_all_gone(proxy, before):
     harness.wait_until(lambda: proxy.descriptor_count() <= before, what="closing of all descriptors")
 
 
-def check_waiting(proxy, names, wanted_rep, least, most):
-    """Sessions that wait for the names get the reply in that time, and others go on as before."""
+def test_silent_resolver():
+    """50 sessions wait for a DNS server that is silent: REP 04 when it is given up; nobody else is delayed"""
+    proxy = harness.socksd(f"dns.server={server().address}", "server.workers=1")
+    # 20 more wait for the same name.
+    names = [b"name%d.silent.example" % i for i in range(WAITING)] + [b"same.silent.example"] * 20
     # The first session opens what stays open.
     session_seconds(proxy, b"warm.good.example")
     before = proxy.descriptor_count()
@@ -91,34 +94,19 @@ def check_waiting(proxy, names, wanted_rep, least, most):
                      "sessions to new names that are answered")
         expect(any(reply.done() for reply in replies), False, "that any of those that wait has its reply by now")
         results = [reply.result(30) for reply in replies]
-    expect({rep for rep, _took in results}, {wanted_rep}, "REP")
-    slowest = max(took for _rep, took in results)
-    print(f"# those who waited got their replies after {min(took for _rep, took in results):.1f} to {slowest:.1f} s")
-    for _rep, took in results:
-        expect(least < took < most, True, f"that {took:.1f} s are between {least} and {most} s")
+    expect({rep for rep, _took in results}, {4}, "REP")
+    times = [took for _rep, took in results]
+    print(f"# those who waited got their replies after {min(times):.1f} to {max(times):.1f} s")
+    expect(min(times) > 1.5 and max(times) < 12, True, "that this is when the DNS server is given up")
     expect_all_gone(proxy, before)
-
-
-def test_silent_resolver():
-    """50 sessions wait for a DNS server that is silent: REP 04 when it is given up; nobody else is delayed"""
-    proxy = harness.socksd(f"dns.server={server().address}", "server.workers=1")
-    check_waiting(proxy, [b"name%d.silent.example" % i for i in range(WAITING)], 4, 1.5, 12)
-    expect(len(proxy.log().split("why=timeout")) - 1 >= WAITING, True, "that the log says why")
+    expect(proxy.log().count("why=timeout"), len(names), "the sessions whose log line says why")
+    asked = server().names().count("same.silent.example")
+    expect(2 <= asked <= 8, True, f"that {asked} questions are those of one lookup")
     # A name that has failed is not asked for again at once.
     began = time.monotonic()
     with ask(proxy, b"name1.silent.example") as sock:
         expect(reply_of(sock, began)[0], 4, "REP")
     expect(time.monotonic() - began < 0.5, True, "that the failure is remembered")
-    proxy.stop()
-
-
-def test_silent_resolver_one_name():
-    """50 sessions that wait for the same name wait for one lookup"""
-    proxy = harness.socksd(f"dns.server={server().address}", "server.workers=1")
-    asked = server().names().count("same.silent.example")
-    check_waiting(proxy, [b"same.silent.example"] * WAITING, 4, 1.5, 12)
-    asked = server().names().count("same.silent.example") - asked
-    expect(2 <= asked <= 8, True, f"that {asked} questions are those of one lookup")
     proxy.stop()
 
 
@@ -144,22 +132,18 @@ def test_clients_that_leave():
     proxy = harness.socksd(f"dns.server={server().address}", "server.workers=1")
     session_seconds(proxy, b"warm.good.example")
     before = proxy.descriptor_count()
-    for how in ("reset", "half-close"):
-        with harness.closing_all() as waiting:
-            waiting += [ask(proxy, b"%s%d.silent.example" % (how.encode(), i)) for i in range(WAITING)]
-            harness.wait_until(lambda: proxy.counters()["sessions_now"] >= WAITING, what="sessions that wait")
-            for sock in waiting:
-                if how == "reset":
-                    reset_on_close(sock)
-                    sock.close()
-                else:
-                    sock.shutdown(socket.SHUT_WR)
-            if how == "reset":
-                harness.wait_until(lambda: proxy.counters()["sessions_now"] == 0, 3, "end of the sessions at once")
-            else:
-                # Whoever has only finished sending still wants the reply.
-                expect({reply_of(sock, 0)[0] for sock in waiting}, {4}, "REP after a FIN")
-        expect_all_gone(proxy, before)
+    with harness.closing_all() as waiting:
+        waiting += [ask(proxy, b"left%d.silent.example" % i) for i in range(2 * WAITING)]
+        harness.wait_until(lambda: proxy.counters()["sessions_now"] >= 2 * WAITING, what="sessions that wait")
+        for sock in waiting[:WAITING]:
+            reset_on_close(sock)
+            sock.close()
+        for sock in waiting[WAITING:]:
+            sock.shutdown(socket.SHUT_WR)
+        harness.wait_until(lambda: proxy.counters()["sessions_now"] == WAITING, 3, "end of those that were reset")
+        # Whoever has only finished sending still wants the reply.
+        expect({reply_of(sock, 0)[0] for sock in waiting[WAITING:]}, {4}, "REP after a FIN")
+    expect_all_gone(proxy, before)
     proxy.stop()
 
 
