@@ -268,17 +268,22 @@ void carrier_note_keepalive(struct carrier *c, uint16_t keepalive)
 	}
 }
 
-void carrier_note_network(struct carrier *c)
+void carrier_break_streams(struct carrier *c)
 {
-	if (c->bootstrap) {
-		bootstrap_note_network(c->bootstrap);
-	}
 	if (c->io) {
 		ares_io_break_streams(c->io);
 	}
 	if (c->old_io) {
 		ares_io_break_streams(c->old_io);
 	}
+}
+
+void carrier_note_network(struct carrier *c)
+{
+	if (c->bootstrap) {
+		bootstrap_note_network(c->bootstrap);
+	}
+	carrier_break_streams(c);
 }
 
 uint64_t carrier_dropped_count(const struct carrier *c)

@@ -47,6 +47,9 @@ void carrier_send(struct carrier *carrier, bool by_stream, const uint8_t *query,
 /* The server said in an answer how long connections may be idle (RFC 7828), in units of 100 ms. */
 void carrier_note_keepalive(struct carrier *carrier, uint16_t keepalive);
 
+/* Streams are closed, as if they broke. Not from within a callback. */
+void carrier_break_streams(struct carrier *carrier);
+
 /* The network has changed: streams are closed, as if they broke. Not from within a callback. */
 void carrier_note_network(struct carrier *carrier);
 
