@@ -214,9 +214,16 @@ static uint32_t hash_attribute(uint32_t h, const struct attributes *a, uint8_t t
 static bool take_link(struct netfacts *facts, bool is_new, struct span body)
 {
 	struct fact fact = fact_begin(KIND_LINK);
+	struct attributes attributes;
 	struct ifinfomsg link;
 
 	if (!span_take(&body, &link, sizeof link) || (link.ifi_flags & IFF_LOOPBACK)) {
+		return false;
+	}
+	read_attributes(body, &attributes);
+	/* A port of a bridge, as a container's link is: its addresses and routes are the bridge's.
+	 */
+	if (attribute_u32(&attributes, IFLA_MASTER, 0) != 0) {
 		return false;
 	}
 	fact.what = hash(fact.what, &link.ifi_index, sizeof link.ifi_index);

@@ -5,8 +5,9 @@
  * something apart from those that only repeat it, such as an address whose lifetime a router
  * advertisement has renewed.
  *
- * Not looked at: the loopback interface, addresses and routes of loopback and link-local scope,
- * routes to multicast and to the machine itself, neighbours.
+ * Not looked at: the loopback interface, links that are ports of a bridge (or bond), addresses and
+ * routes of loopback and link-local scope, routes to multicast and to the machine itself,
+ * neighbours.
  *
  * Pure; safe on any bytes. Facts are remembered as 64-bit hashes.
  */

@@ -248,7 +248,9 @@ int vsock_connect(int handle, const struct sockaddr *sa, socklen_t sa_len, void 
 	size_t index = ntohl(number.in4.sin_addr.s_addr) - ntohl(vsock_server_number(0));
 	struct transport_config config = { .loop = set->loop,
 					   .timeout_ms = set->timeout_ms,
-					   .max_open = set->max_open };
+					   .max_open = set->max_open,
+					   .peer = set->peer,
+					   .route = set->route };
 
 	(void)sa_len;
 	assert(index < set->server_count);

@@ -4,6 +4,7 @@
 #include "common/ares_io.h"
 #include "common/container.h"
 
+#include "dnsproxyd/config_security.h"
 #include "dnsproxyd/dnsname.h"
 
 #include <errno.h>
@@ -65,6 +66,20 @@ static const struct section_row sections[] = {
 
 const struct params_schema config_schema = { sections, ARRAY_SIZE(sections) };
 
+/* Have clients told of an encrypted listener, if its certificate has a name to call it by. */
+static void announce(struct config *config, const struct listen_config *listen)
+{
+	const struct addr_list *addresses = &listen->params->addresses;
+	char name[TLS_NAME_MAX];
+
+	if (!tls_server_name(listen->tls, name)) {
+		return;
+	}
+	for (size_t i = 0; i < addresses->count; i++) {
+		(void)ddr_add(&config->ddr, name, "dot", &addresses->items[i], NULL);
+	}
+}
+
 static int add_listens(struct config *config, const struct params *params, struct ini_error *reterr)
 {
 	struct listens *listens = &config->listens;
@@ -79,10 +94,18 @@ static int add_listens(struct config *config, const struct params *params, struc
 		return -1;
 	}
 	for (size_t i = 0; i < listens->count; i++) {
-		config->listen_configs[i] = (struct listen_config){
-			listens->items[i].section->name,
-			listens->items[i].section->values,
-		};
+		struct listens_item *item = &listens->items[i];
+		struct listen_config *listen = &config->listen_configs[i];
+
+		listen->name = item->section->name;
+		listen->params = item->section->values;
+		if (config_load_certificate(listen, item->section, reterr) < 0) {
+			return -1;
+		}
+		if (listen->tls) {
+			item->kinds = LISTENS_STREAM;
+			announce(config, listen);
+		}
 	}
 	return 0;
 }
@@ -99,7 +122,9 @@ static void add_servers_of(const struct config *config, const char *path,
 		/* The host itself may be set to ask us, who would ask ourselves for ever. */
 		if (!listens_reached_by(&config->listens, &servers[i])) {
 			group->servers[group->server_count++] =
-				(struct endpoint){ .protocol = ENDPOINT_UDP, .addr = servers[i] };
+				(struct endpoint){ .protocol = ENDPOINT_UDP,
+						   .addr = servers[i],
+						   .port = addr_port(&servers[i]) };
 		}
 	}
 }
@@ -142,7 +167,10 @@ static int add_server(const struct config *config, struct group_config *group,
 		return -1;
 	}
 	if (r < 0) {
-		params_fail(reterr, section, field, "IP[:PORT] or tcp://IP[:PORT]",
+		params_fail(reterr, section, field,
+			    "IP[:PORT], tcp://IP[:PORT], tls://IP[:PORT][#NAME], "
+			    "tls://NAME[:PORT], https://IP[:PORT]/PATH[#NAME], "
+			    "https://NAME[:PORT]/PATH or sdns://STAMP",
 			    "\"%s\" is no server", text);
 		return -1;
 	}
@@ -178,7 +206,10 @@ static int add_group(struct config *config, struct group_config *group,
 			return -1;
 		}
 	}
-	return 0;
+	if (config_load_proxy(group, section, reterr) < 0) {
+		return -1;
+	}
+	return config_load_security(group, section, reterr);
 }
 
 static bool is_default(const struct section *section)
@@ -377,8 +408,14 @@ struct config *config_new(const struct params *params, struct ini_error *reterr)
 void config_free(struct config *config)
 {
 	if (config) {
+		for (size_t i = 0; config->listen_configs && i < config->listens.count; i++) {
+			tls_server_free(config->listen_configs[i].tls);
+		}
 		free(config->listen_configs);
 		listens_done(&config->listens);
+		for (size_t i = 0; i < config->group_count; i++) {
+			config_drop_security(&config->groups[i]);
+		}
 		free(config->groups);
 		suffixes_free(config->forwards);
 		free(config);

@@ -10,7 +10,9 @@
 #include "common/listens.h"
 #include "common/params.h"
 #include "common/service.h"
+#include "common/tls.h"
 
+#include "dnsproxyd/ddr.h"
 #include "dnsproxyd/endpoint.h"
 #include "dnsproxyd/suffixes.h"
 
@@ -19,6 +21,9 @@
 	P(BOOL, local_zones, "local-zones", "on", 0, 0, RELOAD,                                    \
 	  "Names that mean something in one network only (reverse zones of private addresses, "    \
 	  "home.arpa, internal, local, test) are answered here, that they do not exist.")          \
+	P(BOOL, watch_network, "watch-network", "on", 0, 0, RELOAD,                                \
+	  "When links, addresses or routes of this machine change, let all answers in the cache "  \
+	  "expire, close the connections to servers, and try those again that did not work.")      \
 	P(TEXTS, resolv_conf, "resolv-conf", "/run/dnsproxyd/resolv.conf, /etc/resolv.conf", 0, 0, \
 	  RELOAD,                                                                                  \
 	  "Files of the form of resolv.conf(5). When [upstream default] has no server, it asks "   \
@@ -35,17 +40,53 @@ PARAM_DECLARE(server_params, SERVER_PARAMS);
 	   "Whether those lines hold the names that were asked for.")
 PARAM_DECLARE(log_params, LOG_PARAMS);
 
-#define LISTEN_PARAMS(P, PC)                                \
-	P(ADDRS, addresses, "address", NULL, 53, 0, RELOAD, \
-	  "Addresses to answer on, by UDP and TCP.")        \
-	P(NETS, clients, "clients", "local", 0, 0, RELOAD,  \
+#define LISTEN_PARAMS(P, PC)                                                                    \
+	P(ADDRS, addresses, "address", NULL, 53, 0, RELOAD,                                     \
+	  "Addresses to answer on, by UDP and TCP, or by TLS or HTTPS.")                        \
+	PC(protocol, "protocol", "dns", "dns|tls|https", RELOAD,                                \
+	   "What is spoken there: dns (UDP and TCP), tls (DNS over TLS, port 853) or "          \
+	   "https (DNS over HTTPS, port 443, at /dns-query).")                                  \
+	P(PATH, certificate, "certificate", NULL, 0, 0, RELOAD,                                 \
+	  "PEM file of the certificate for protocol = tls or https, with those between it and " \
+	  "its "                                                                                \
+	  "authority; loaded again when it changes.")                                           \
+	P(PATH, key, "key", NULL, 0, 0, RELOAD,                                                 \
+	  "PEM file of its private key, which not everyone may read.")                          \
+	P(NETS, clients, "clients", "local", 0, 0, RELOAD,                                      \
 	  "Who is answered: local (loopback, private and link-local networks), any, or networks.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
+
+/* In the order of its words. */
+enum listen_protocol {
+	LISTEN_DNS,
+	LISTEN_TLS,
+	LISTEN_HTTPS,
+};
 
 #define UPSTREAM_PARAMS(P, PC)                                                                    \
 	P(TEXTS, servers, "server", NULL, 0, 0, RELOAD,                                           \
 	  "Servers to ask: ADDRESS, ADDRESS:PORT, or tcp://ADDRESS:PORT to ask by TCP "           \
-	  "only. [upstream default] asks those that resolv-conf names by default.")               \
+	  "only; by TLS tls://ADDRESS:PORT#NAME, whose certificate is for NAME, or without "      \
+	  "#NAME for the address, or tls://NAME:PORT; by HTTPS likewise, "                        \
+	  "https://ADDRESS:PORT/PATH#NAME or https://NAME:PORT/PATH; by DNSCrypt and the others " \
+	  "with a stamp, sdns://STAMP. [upstream default] asks those that resolv-conf names by "  \
+	  "default.")                                                                             \
+	P(TEXTS, bootstrap, "bootstrap", NULL, 0, 0, RELOAD,                                      \
+	  "Servers that are asked for the addresses of servers given by name, and nothing "       \
+	  "else; written as server is, with addresses.")                                          \
+	P(TEXT, proxy, "proxy", NULL, 0, 0, RELOAD,                                               \
+	  "SOCKS5 proxy that these servers are asked through, and never directly: "               \
+	  "socks5://[USER:PASSWORD@]IP[:PORT]. Everything goes by stream then, and names of "     \
+	  "servers are for the proxy to look up.")                                                \
+	P(PATH, ca, "ca", NULL, 0, 0, RELOAD,                                                     \
+	  "PEM file of the authorities that may sign certificates of tls:// servers; none: "      \
+	  "those that the system trusts.")                                                        \
+	P(TEXTS, pins, "pin", NULL, 0, 0, RELOAD,                                                 \
+	  "Base64 SHA-256 of public keys, one of which a tls:// server must have; alone, "        \
+	  "without #NAME and ca, they are all that is checked.")                                  \
+	PC(authentication, "authentication", "strict", "strict|opportunistic", RELOAD,            \
+	   "Whether tls:// servers must prove who they are; opportunistic hides questions from "  \
+	   "those who only listen.")                                                              \
 	PC(strategy, "strategy", "fastest", "fastest|failover|roundrobin|leastconn|race", RELOAD, \
 	   "Which server is asked first: the fastest; the first that works; each in "             \
 	   "turn; the one with the fewest open questions; or several at once.")                   \
@@ -60,10 +101,13 @@ PARAM_DECLARE(upstream_params, UPSTREAM_PARAMS);
 	  "The name of the [upstream] section whose servers are asked about them.")
 PARAM_DECLARE(forward_params, FORWARD_PARAMS);
 
-#define PRIVACY_PARAMS(P, PC)                                                              \
-	P(BOOL, randomize_case, "randomize-case", "on", 0, 0, RELOAD,                      \
-	  "Ask by UDP with letters in random case, which forgers have to guess; switched " \
-	  "off by itself for servers that cannot cope.")
+#define PRIVACY_PARAMS(P, PC)                                                               \
+	P(BOOL, randomize_case, "randomize-case", "on", 0, 0, RELOAD,                       \
+	  "Ask by UDP with letters in random case, which forgers have to guess; switched "  \
+	  "off by itself for servers that cannot cope.")                                    \
+	P(BOOL, padding, "padding", "on", 0, 0, RELOAD,                                     \
+	  "Fill queries to encrypted servers up to a multiple of 128 bytes, so that their " \
+	  "lengths do not tell which name was asked for.")
 PARAM_DECLARE(privacy_params, PRIVACY_PARAMS);
 
 #define CACHE_PARAMS(P, PC)                                                                        \
@@ -114,11 +158,24 @@ PARAM_DECLARE(limits_params, LIMITS_PARAMS);
 struct listen_config {
 	const char *name;
 	const struct listen_params *params;
+	struct tls_server *tls; /* NULL: clear text */
 };
 
 /* Servers of one group; groups (their numbers are octets in the cache's keys). */
-#define CONFIG_SERVERS_MAX 16
-#define CONFIG_GROUPS_MAX  255
+#define CONFIG_SERVERS_MAX   16
+#define CONFIG_GROUPS_MAX    255
+/* Keys pinned, and servers asked for addresses, of one group. */
+#define CONFIG_PINS_MAX      16
+#define CONFIG_BOOTSTRAP_MAX 4
+
+/* What the encrypted servers of a group must show. */
+struct security_config {
+	struct tls_trust *trust; /* owned; NULL: no server needs it */
+	bool has_ca;             /* it was asked for by name */
+	bool is_opportunistic;
+	struct tls_pin pins[CONFIG_PINS_MAX];
+	size_t pin_count;
+};
 
 /* One [upstream NAME] section. */
 struct group_config {
@@ -127,6 +184,11 @@ struct group_config {
 	uint32_t timeout_ms;
 	struct endpoint servers[CONFIG_SERVERS_MAX];
 	size_t server_count;
+	struct endpoint bootstrap[CONFIG_BOOTSTRAP_MAX];
+	size_t bootstrap_count;
+	struct security_config security;
+	bool has_proxy;
+	struct socks_proxy proxy;
 };
 
 struct config {
@@ -140,6 +202,7 @@ struct config {
 	/* The first is "default", with the system's servers when none is configured. */
 	struct group_config *groups;
 	size_t group_count;
+	struct ddr ddr;            /* what clients are told of encrypted listeners */
 	struct suffixes *forwards; /* domains and the index of their group */
 };
 

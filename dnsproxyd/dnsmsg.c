@@ -7,21 +7,23 @@
 #include <string.h>
 
 /* Offsets in the header. */
-#define FLAGS_OFFSET     2
-#define QDCOUNT_OFFSET   4
-#define ANCOUNT_OFFSET   6
-#define ARCOUNT_OFFSET   10
+#define FLAGS_OFFSET      2
+#define QDCOUNT_OFFSET    4
+#define ANCOUNT_OFFSET    6
+#define ARCOUNT_OFFSET    10
 
-#define OPT_DO           0x8000u
-#define OPTION_KEEPALIVE 11
-#define OPTION_EDE       15
+#define OPT_DO            0x8000u
+#define OPTION_KEEPALIVE  11
+#define OPTION_PADDING    12
+#define OPTION_EDE        15
 
-#define KEEPALIVE_LEN    6
+#define OPTION_HEADER_LEN 4 /* code and length */
+#define KEEPALIVE_LEN     6
 
 /* Code, length and info code of an EDE option. */
-#define EDE_LEN_MIN      6
+#define EDE_LEN_MIN       6
 
-#define RCODE_MAX_PLAIN  15
+#define RCODE_MAX_PLAIN   15
 
 static uint16_t get_u16(const uint8_t *p)
 {
@@ -119,6 +121,7 @@ static bool read_options(const uint8_t *msg, const struct dnsmsg_rr *opt,
 			trail_read(&query->trail, option, len);
 		}
 		query->wants_keepalive |= code == OPTION_KEEPALIVE;
+		query->is_padded |= code == OPTION_PADDING;
 	}
 	return !r.failed;
 }
@@ -189,6 +192,8 @@ enum dnsmsg_verdict dnsmsg_parse_query(const uint8_t *msg, size_t len,
 	query->is_signed = false;
 	query->trail.count = 0;
 	query->wants_keepalive = false;
+	query->is_padded = false;
+	query->pad_reply = false;
 	query->keepalive = 0;
 	if (header.flags & DNSMSG_OPCODE) {
 		return DNSMSG_NOTIMP;
@@ -278,7 +283,7 @@ static size_t put_option(uint8_t *p, unsigned code, size_t len)
 {
 	set_u16(p, code);
 	set_u16(p + 2, (unsigned)len);
-	return 4;
+	return OPTION_HEADER_LEN;
 }
 
 /* Nothing when there is none. */
@@ -291,7 +296,25 @@ static size_t put_trail(uint8_t *p, const struct trail *trail)
 	}
 	p += put_option(p, TRAIL_OPTION, len);
 	memcpy(p, trail->marks, len);
-	return 4 + len;
+	return OPTION_HEADER_LEN + len;
+}
+
+/* Write a padding option at p, where a message has len octets, so that it comes to a multiple of
+ * block, or to limit. Nothing when there is no room for it. Returns the octets written. */
+static size_t put_padding(uint8_t *p, size_t len, size_t block, size_t limit)
+{
+	size_t rest = (len + OPTION_HEADER_LEN) % block;
+	size_t padding = rest ? block - rest : 0;
+
+	if (len + OPTION_HEADER_LEN > limit) {
+		return 0;
+	}
+	if (padding > limit - len - OPTION_HEADER_LEN) {
+		padding = limit - len - OPTION_HEADER_LEN;
+	}
+	p += put_option(p, OPTION_PADDING, padding);
+	memset(p, 0, padding);
+	return OPTION_HEADER_LEN + padding;
 }
 
 size_t dnsmsg_build_query(const struct dnsmsg_query *query, uint16_t id, unsigned send,
@@ -311,6 +334,13 @@ size_t dnsmsg_build_query(const struct dnsmsg_query *query, uint16_t id, unsigne
 	option = options;
 	if (send & DNSMSG_SEND_TRAIL) {
 		option += put_trail(option, &query->trail);
+	}
+	if (send & DNSMSG_SEND_KEEPALIVE) {
+		option += put_option(option, OPTION_KEEPALIVE, 0);
+	}
+	if (send & DNSMSG_SEND_PADDING) {
+		option += put_padding(option, (size_t)(option - buf), DNSMSG_QUERY_BLOCK,
+				      DNSMSG_QUERY_MAX);
 	}
 	write_opt(buf, len, send & DNSMSG_SEND_DO ? OPT_DO : 0, (size_t)(option - options));
 	return (size_t)(option - buf);
@@ -363,6 +393,9 @@ static size_t append_opt(uint8_t *msg, size_t len, const struct dnsmsg_query *qu
 			memcpy(option + 2, ede->text, text_len);
 		}
 		option += 2 + text_len;
+	}
+	if (query->pad_reply) {
+		option += put_padding(option, (size_t)(option - msg), DNSMSG_REPLY_BLOCK, limit);
 	}
 	write_opt(msg, len, ttl, (size_t)(option - options));
 	return (size_t)(option - msg);

@@ -33,19 +33,22 @@
 /* An OPT record without options. */
 #define DNSMSG_OPT_LEN      11
 
-/* Longest query of dnsmsg_build_query(). */
-#define DNSMSG_QUERY_MAX \
-	(DNSMSG_HEADER_LEN + DNSMSG_QUESTION_MAX + DNSMSG_OPT_LEN + 4 + TRAIL_LEN_MAX)
+/* Sizes of padded messages are multiples of these (RFC 8467 section 4.1). */
+#define DNSMSG_QUERY_BLOCK  128
+#define DNSMSG_REPLY_BLOCK  468
+
+/* Longest query of dnsmsg_build_query(): all of it comes to less than three blocks. */
+#define DNSMSG_QUERY_MAX    (3 * DNSMSG_QUERY_BLOCK)
 
 /* What every UDP client takes (RFC 1035 section 4.2.1). */
-#define DNSMSG_UDP_MIN     512
+#define DNSMSG_UDP_MIN      512
 
 /* The payload size we announce on both sides: no fragments on any path that takes 1280 octets (RFC
  * 9715). */
-#define DNSMSG_UDP_PAYLOAD 1232
+#define DNSMSG_UDP_PAYLOAD  1232
 
 /* The most we send in a datagram, whatever a client announces and the configuration allows. */
-#define DNSMSG_UDP_MAX     4096
+#define DNSMSG_UDP_MAX      4096
 
 /* Bits of the header's second word. */
 enum dnsmsg_flag {
@@ -190,11 +193,16 @@ struct dnsmsg_query {
 	bool has_opt;
 	bool dnssec_ok;       /* DO, RFC 3225 */
 	bool wants_keepalive; /* sent the option of RFC 7828 */
+	bool is_padded;       /* sent that of RFC 7830 */
 	bool is_signed; /* TSIG or SIG(0): pass it with a new ID only (RFC 5625 section 4.5), keep
 			   nothing of it */
 	/* Not read but set by whoever answers, on TCP only: how long an idle connection stays open,
 	 * in units of 100 ms, for the keepalive option of a client that wants one. 0: no option. */
 	uint16_t keepalive;
+	/* Set likewise, where nobody can read along: the reply is to be padded (RFC 7830 section
+	 * 4).
+	 */
+	bool pad_reply;
 	uint8_t question[DNSMSG_QUESTION_MAX]; /* name in the client's case, type, class */
 	struct trail trail;                    /* who has forwarded it */
 };
@@ -218,7 +226,9 @@ enum dnsmsg_send {
 	DNSMSG_SEND_EDNS = 1, /* with OPT, payload DNSMSG_UDP_PAYLOAD */
 	DNSMSG_SEND_DO = 2,   /* with DO in that OPT; needs DNSMSG_SEND_EDNS */
 	DNSMSG_SEND_CD = 4,
-	DNSMSG_SEND_TRAIL = 32, /* with the query's trail in OPT, if there is one */
+	DNSMSG_SEND_KEEPALIVE = 8, /* ask how long the connection may be idle (RFC 7828); in OPT */
+	DNSMSG_SEND_PADDING = 16,  /* fill up to a multiple of DNSMSG_QUERY_BLOCK; in OPT */
+	DNSMSG_SEND_TRAIL = 32,    /* with the query's trail in OPT, if there is one */
 };
 
 /*
@@ -244,7 +254,8 @@ size_t dnsmsg_udp_limit(const struct dnsmsg_query *query, size_t max_bytes);
  * 0; RCODE and TC as stored; an OPT of ours if and only if the client sent one, with ede in it (may
  * be NULL). The TTLs are not touched.
  *
- * A reply longer than limit loses the text of ede, then ede, then all its records and gets TC=1:
+ * A reply to be padded gets zeros up to a multiple of DNSMSG_REPLY_BLOCK or to the limit. A reply
+ * longer than limit loses the text of ede, then ede, then all its records and gets TC=1:
  * part of an RRset must not look like all of it (RFC 2181 section 9), and the client comes back by
  * TCP anyway.
  *

@@ -8,15 +8,16 @@
 #include <errno.h>
 #include <string.h>
 
-#define TTL_MAX         0x7fffffffu
+#define TTL_MAX          0x7fffffffu
 
-#define OPTION_EDE      15
+#define OPTION_KEEPALIVE 11
+#define OPTION_EDE       15
 
-#define RCODE_MAX_PLAIN 15
+#define RCODE_MAX_PLAIN  15
 
 /* --- names in the data of records --- */
 
-#define RDATA_NAMES_MAX 2
+#define RDATA_NAMES_MAX  2
 
 /* Where the names are in the data of a type: after `before` octets; `after` octets must follow, or
  * any number. */
@@ -178,7 +179,8 @@ static bool type_is_dnssec(uint16_t type)
 	}
 }
 
-/* Options are read for EDE only and go nowhere, so rubbish among them does no harm. */
+/* Options are read for EDE and keepalive only and go nowhere, so rubbish among them does no harm.
+ */
 static void check_options(struct dnsreply *reply, const uint8_t *options, size_t len)
 {
 	struct wire_reader r = wire_reader(options, len);
@@ -190,6 +192,10 @@ static void check_options(struct dnsreply *reply, const uint8_t *options, size_t
 
 		if (data && code == OPTION_EDE && !reply->reason.is_set) {
 			dnsmsg_reason_set(&reply->reason, data, option_len);
+		}
+		if (data && code == OPTION_KEEPALIVE && option_len == 2) {
+			reply->has_keepalive = true;
+			reply->keepalive = (uint16_t)(data[0] << 8 | data[1]);
 		}
 	}
 }
@@ -500,6 +506,53 @@ static void note_ttl_offset(struct dnsreply_body *body, size_t offset)
 	body->ttl_count++;
 }
 
+/* The records of one RRset that come one after the other, as all servers send them. */
+struct rrset {
+	struct dnsmsg_rr rr; /* the last one; class 0: none yet */
+	enum section section;
+	size_t count;
+	uint32_t ttl_s; /* the least so far */
+};
+
+static bool same_owner(const struct rewrite *rewrite, size_t a, size_t b)
+{
+	uint8_t names[2][DNSNAME_MAX];
+	size_t lens[2] = { 0 };
+
+	if (memcmp(rewrite->msg + a, rewrite->msg + b, 2) == 0 &&
+	    rewrite->msg[a] >= DNSNAME_POINTER) {
+		return true;
+	}
+	dnsname_expand(rewrite->msg, rewrite->end, a, names[0], &lens[0]);
+	dnsname_expand(rewrite->msg, rewrite->end, b, names[1], &lens[1]);
+	return lens[0] == lens[1] && dnsname_equal(names[0], names[1], lens[0]);
+}
+
+/* Give all records of an RRset the least of their TTLs (RFC 2181 section 5.2). Signatures are no
+ * RRset of their own: each has the TTL of what it covers. */
+static void level_ttl(struct rewrite *rewrite, struct rrset *set, const struct dnsmsg_rr *rr,
+		      enum section section, const struct dnsreply_body *body)
+{
+	uint32_t ttl_s = sane_ttl(rr->ttl);
+	bool goes_on = set->rr.class == rr->class && set->rr.type == rr->type &&
+		       set->section == section && rr->type != DNS_TYPE_RRSIG &&
+		       rr->type != DNS_TYPE_SIG && same_owner(rewrite, set->rr.owner, rr->owner);
+	bool differs = goes_on && ttl_s != set->ttl_s;
+
+	set->count = goes_on ? set->count + 1 : 1;
+	set->ttl_s = goes_on && set->ttl_s < ttl_s ? set->ttl_s : ttl_s;
+	set->rr = *rr;
+	set->section = section;
+	for (size_t i = 0; differs && !rewrite->w.failed && i < set->count &&
+			   body->ttl_count <= DNSREPLY_RECORDS_MAX;
+	     i++) {
+		uint8_t *field = rewrite->w.start + body->ttl_offsets[body->ttl_count - 1 - i];
+		struct wire_writer w = wire_writer(field, 4);
+
+		wire_put_u32(&w, set->ttl_s);
+	}
+}
+
 /* Whether a record is hidden from clients without DO. */
 static bool rr_is_hidden(const struct dnsmsg_rr *rr, uint16_t qtype)
 {
@@ -513,6 +566,7 @@ static void normalize_records(struct rewrite *rewrite, const struct dnsreply *re
 	const uint8_t *msg = rewrite->msg;
 	const uint8_t *qtype = msg + DNSMSG_HEADER_LEN + reply->question_len - 4;
 	size_t offset = (size_t)DNSMSG_HEADER_LEN + reply->question_len;
+	struct rrset set = { .count = 0 };
 	struct dnsmsg_header header;
 	struct dnsmsg_rr rr;
 
@@ -526,6 +580,7 @@ static void normalize_records(struct rewrite *rewrite, const struct dnsreply *re
 		}
 		note_ttl_offset(body,
 				rewrite->anew ? write_rr(rewrite, &rr) : copy_rr(rewrite, &rr));
+		level_ttl(rewrite, &set, &rr, section_of(&header, i), body);
 		counts[section_of(&header, i)]++;
 	}
 }

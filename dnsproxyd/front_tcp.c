@@ -4,7 +4,9 @@
 #include "common/container.h"
 #include "common/listener.h"
 #include "common/log.h"
+#include "common/stream.h"
 
+#include "dnsproxyd/front_https.h"
 #include "dnsproxyd/metrics.h"
 
 #include <errno.h>
@@ -16,7 +18,8 @@
 
 enum {
 	LENGTH_BYTES = 2,
-	IN_BYTES = 2048,           /* longest question taken */
+	IN_BYTES = 2048, /* longest question taken */
+	READS_PER_EVENT = 16,
 	OPEN_MAX_PER_CLIENT = 128, /* questions waiting; more stay unread in the socket */
 	OUT_MAX_BYTES =
 		256 * 1024, /* replies waiting for the client to read; more close the connection */
@@ -38,7 +41,8 @@ struct tcp_client {
 	struct tcp_client *next;
 	struct tcp_client *prev;
 	struct addr peer;
-	struct watch watch;
+	struct stream stream;
+	bool is_encrypted;
 	struct timer idle;
 	bool fin_seen; /* it asks no more; what is open is answered */
 	bool asked;    /* a whole question has come */
@@ -48,14 +52,15 @@ struct tcp_client {
 	struct tcp_query open; /* ring head */
 	uint8_t in[LENGTH_BYTES + IN_BYTES];
 	size_t in_len;
-	uint8_t *out; /* what the socket did not take, or NULL */
-	size_t out_len;
 	struct deferred deferred;
 };
 
 struct front_tcp {
 	struct query_context *context;
 	const struct netset *clients;
+	struct tls_server *tls; /* NULL: clear text */
+	bool is_https;          /* what is accepted goes to `https` */
+	struct front_https *https;
 	struct addr addr;
 	struct listener *listener; /* NULL once stopped */
 	struct tcp_client *first;
@@ -80,6 +85,18 @@ static void drop_query(struct tcp_query *q)
 	q->next->prev = q->prev;
 	q->client->open_count--;
 	free(q);
+}
+
+/* Any connection, also one by HTTPS. */
+static void on_connection_closed(void *arg, const struct addr *peer)
+{
+	struct front_tcp *f = arg;
+
+	client_counts_remove(f->context->tcp_clients, peer);
+	count(f, METRIC_tcp_now, -1);
+	if (f->listener) {
+		listener_fd_freed(f->listener);
+	}
 }
 
 /* The first question is there, or will not come. */
@@ -107,8 +124,7 @@ static void close_client(struct tcp_client *c)
 	}
 	await_no_more(c);
 	timer_stop(&c->idle);
-	watch_close(&c->watch);
-	free(c->out);
+	stream_close(&c->stream);
 	if (c->prev) {
 		c->prev->next = c->next;
 	} else {
@@ -117,111 +133,59 @@ static void close_client(struct tcp_client *c)
 	if (c->next) {
 		c->next->prev = c->prev;
 	}
-	client_counts_remove(f->context->tcp_clients, &c->peer);
-	count(f, METRIC_tcp_now, -1);
 	loop_free_later(f->context->loop, &c->deferred, free_client);
-	if (f->listener) {
-		listener_fd_freed(f->listener);
-	}
+	on_connection_closed(f, &c->peer);
 }
 
 /* --- replies --------------------------------------------------------------------------------- */
 
-/* What the events should be now: read as long as more questions are welcome, write while replies
- * wait. */
-static void set_events(struct tcp_client *c)
+/* Whether more questions are welcome. */
+static bool is_welcome(const struct tcp_client *c)
 {
-	bool read = !c->fin_seen && c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0 &&
-		    (c->front->listener || c->awaited);
-
-	if (watch_modify(&c->watch, (read ? LOOP_READ : 0u) | (c->out_len > 0 ? LOOP_WRITE : 0u)) <
-	    0) {
-		close_client(c);
-	}
+	return c->open_count < OPEN_MAX_PER_CLIENT && !stream_is_blocked(&c->stream);
 }
 
 /* Whether the connection has nothing left to do. */
 static bool is_over(const struct tcp_client *c)
 {
 	return (c->fin_seen || !(c->front->listener || c->awaited)) && c->open_count == 0 &&
-	       c->out_len == 0;
+	       stream_unsent_bytes(&c->stream) == 0;
 }
 
+/* Send the replies there are, and read on if questions are welcome. */
 static void settle(struct tcp_client *c)
 {
 	if (c->closed) {
 		return;
 	}
+	stream_flush(&c->stream);
 	if (is_over(c)) {
 		close_client(c);
 	} else {
-		set_events(c);
+		stream_set_reading(&c->stream, !c->fin_seen && is_welcome(c) &&
+						       (c->front->listener || c->awaited));
 	}
 }
 
-/* Keep what the socket did not take. False when the client has to go. */
-static bool keep_out(struct tcp_client *c, const uint8_t *bytes, size_t len)
-{
-	uint8_t *out;
-
-	if (c->out_len + len > OUT_MAX_BYTES) {
-		count(c->front, METRIC_tcp_slow, 1);
-		return false;
-	}
-	out = realloc(c->out, c->out_len + len);
-	if (!out) {
-		return false;
-	}
-	memcpy(out + c->out_len, bytes, len);
-	c->out = out;
-	c->out_len += len;
-	return true;
-}
-
-/* Length and message in one write (RFC 7766 section 8). */
+/* Length and message together (RFC 7766 section 8); they leave with settle(). */
 static void send_reply(struct tcp_client *c, const uint8_t *msg, size_t len)
 {
 	const uint8_t prefix[LENGTH_BYTES] = { (uint8_t)(len >> 8), (uint8_t)len };
-	struct iovec iov[2] = { { (void *)(uintptr_t)prefix, LENGTH_BYTES },
-				{ (void *)(uintptr_t)msg, len } };
-	const struct msghdr hdr = { .msg_iov = iov, .msg_iovlen = 2 };
-	size_t sent = 0;
-	size_t prefix_left;
 
-	if (c->out_len == 0) {
-		ssize_t n = sendmsg(c->watch.fd, &hdr, MSG_NOSIGNAL);
-
-		if (n < 0 && errno != EAGAIN && errno != EINTR) {
-			close_client(c);
-			return;
-		}
-		sent = n > 0 ? (size_t)n : 0;
+	if (stream_unsent_bytes(&c->stream) + LENGTH_BYTES + len > OUT_MAX_BYTES) {
+		stream_flush(&c->stream);
 	}
-	prefix_left = sent < LENGTH_BYTES ? LENGTH_BYTES - sent : 0;
-	sent = sent > LENGTH_BYTES ? sent - LENGTH_BYTES : 0;
-	if ((prefix_left > 0 && !keep_out(c, prefix + LENGTH_BYTES - prefix_left, prefix_left)) ||
-	    (sent < len && !keep_out(c, msg + sent, len - sent))) {
+	if (stream_unsent_bytes(&c->stream) + LENGTH_BYTES + len > OUT_MAX_BYTES) {
+		count(c->front, METRIC_tcp_slow, 1);
 		close_client(c);
-	}
-}
-
-static void flush_out(struct tcp_client *c)
-{
-	ssize_t n = send(c->watch.fd, c->out, c->out_len, MSG_NOSIGNAL);
-
-	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR) {
-			close_client(c);
-		}
 		return;
 	}
-	c->out_len -= (size_t)n;
-	if (c->out_len == 0) {
-		free(c->out);
-		c->out = NULL;
-	} else {
-		memmove(c->out, c->out + n, c->out_len);
+	if (stream_reserve(&c->stream, LENGTH_BYTES + len) < 0) {
+		close_client(c);
+		return;
 	}
+	(void)stream_write(&c->stream, prefix, LENGTH_BYTES);
+	(void)stream_write(&c->stream, msg, len);
 }
 
 /* --- questions ------------------------------------------------------------------------------- */
@@ -236,7 +200,7 @@ static void on_done(struct query *query, const uint8_t *reply, size_t len)
 
 	drop_query(q);
 	send_reply(c, reply, len);
-	if (!c->closed && c->out_len == 0) {
+	if (!c->closed && !stream_is_blocked(&c->stream)) {
 		start_idle_timer(c);
 	}
 	/* Questions that were held back may go on. */
@@ -247,7 +211,7 @@ static void on_done(struct query *query, const uint8_t *reply, size_t len)
 static void start_query(struct tcp_client *c, const struct query_draft *draft)
 {
 	struct query_context *context = c->front->context;
-	const struct query_origin origin = { &c->peer, false };
+	const struct query_origin origin = { &c->peer, false, c->is_encrypted };
 	struct tcp_query *q = malloc(sizeof *q);
 	size_t len;
 
@@ -272,7 +236,7 @@ static void start_query(struct tcp_client *c, const struct query_draft *draft)
 static void take_message(struct tcp_client *c, const uint8_t *msg, size_t len)
 {
 	struct query_context *context = c->front->context;
-	const struct query_origin origin = { &c->peer, false };
+	const struct query_origin origin = { &c->peer, false, c->is_encrypted };
 	struct query_draft draft;
 	size_t reply_len;
 
@@ -306,12 +270,12 @@ static void on_idle(struct timer *timer)
 {
 	struct tcp_client *c = container_of(timer, struct tcp_client, idle);
 
-	if (c->open_count > 0 && c->out_len == 0) {
+	if (c->open_count > 0 && !stream_is_blocked(&c->stream)) {
 		/* It waits for us. */
 		start_idle_timer(c);
 		return;
 	}
-	count(c->front, c->out_len > 0 ? METRIC_tcp_slow : METRIC_tcp_idle, 1);
+	count(c->front, stream_is_blocked(&c->stream) ? METRIC_tcp_slow : METRIC_tcp_idle, 1);
 	close_client(c);
 }
 
@@ -320,8 +284,7 @@ static void take_messages(struct tcp_client *c)
 {
 	size_t taken = 0;
 
-	while (!c->closed && c->in_len - taken >= LENGTH_BYTES &&
-	       c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0) {
+	while (!c->closed && c->in_len - taken >= LENGTH_BYTES && is_welcome(c)) {
 		const uint8_t *p = c->in + taken;
 		size_t len = (size_t)(p[0] << 8 | p[1]);
 
@@ -346,64 +309,99 @@ static void take_messages(struct tcp_client *c)
 	}
 }
 
-static void read_some(struct tcp_client *c)
+/* Whether there may be more to read. */
+static bool read_some(struct tcp_client *c)
 {
-	ssize_t n = recv(c->watch.fd, c->in + c->in_len, sizeof c->in - c->in_len, 0);
+	ssize_t n = stream_read(&c->stream, c->in + c->in_len, sizeof c->in - c->in_len);
 
 	if (n > 0) {
 		c->in_len += (size_t)n;
 		take_messages(c);
-	} else if (n == 0) {
+		return !c->closed && is_welcome(c);
+	}
+	if (n == 0) {
 		c->fin_seen = true;
-	} else if (errno != EAGAIN && errno != EINTR) {
+	} else if (n != -EAGAIN) {
 		close_client(c);
 	}
+	return false;
 }
 
-static void on_client(struct watch *watch, uint32_t events)
+static void on_readable(struct stream *stream)
 {
-	struct tcp_client *c = container_of(watch, struct tcp_client, watch);
+	struct tcp_client *c = container_of(stream, struct tcp_client, stream);
 
-	if (events & LOOP_ERROR || (events & LOOP_HANGUP && !(events & LOOP_READ))) {
-		close_client(c);
-		return;
-	}
-	if (events & LOOP_WRITE && c->out_len > 0) {
-		flush_out(c);
-		if (!c->closed && c->out_len == 0) {
-			start_idle_timer(c);
-			take_messages(c);
-		}
-	}
-	if (!c->closed && events & LOOP_READ) {
-		read_some(c);
+	for (unsigned i = 0; i < READS_PER_EVENT && read_some(c); i++) {
 	}
 	settle(c);
 }
 
+/* The client has read its replies. */
+static void on_drained(struct stream *stream)
+{
+	struct tcp_client *c = container_of(stream, struct tcp_client, stream);
+
+	start_idle_timer(c);
+	take_messages(c);
+	settle(c);
+}
+
+static void on_failed(struct stream *stream, int error)
+{
+	struct tcp_client *c = container_of(stream, struct tcp_client, stream);
+
+	if (error == EPROTO && c->is_encrypted) {
+		count(c->front, METRIC_tls_failed, 1);
+	}
+	close_client(c);
+}
+
+static void on_open(struct stream *stream)
+{
+	struct tcp_client *c = container_of(stream, struct tcp_client, stream);
+
+	if (c->is_encrypted) {
+		count(c->front, METRIC_tls_handshakes, 1);
+	}
+}
+
+static const struct stream_user stream_user = {
+	.on_open = on_open,
+	.on_readable = on_readable,
+	.on_drained = on_drained,
+	.on_failed = on_failed,
+};
+
 /* --- accepting ------------------------------------------------------------------------------- */
 
-static struct tcp_client *new_client(struct front_tcp *f, int fd, const struct addr *peer)
+/* Takes ownership of fd. False: there is no client. */
+static bool new_client(struct front_tcp *f, int fd, const struct addr *peer)
 {
 	struct tcp_client *c = calloc(1, sizeof *c);
+	struct tls *tls = c && f->tls ? tls_accept(f->tls) : NULL;
 
-	if (!c) {
-		return NULL;
+	if (!c || (f->tls && !tls)) {
+		close(fd);
+		free(c);
+		return false;
 	}
 	c->front = f;
 	c->peer = *peer;
+	c->is_encrypted = tls != NULL;
 	c->open.next = &c->open;
 	c->open.prev = &c->open;
-	if (watch_start(&c->watch, f->context->loop, fd, LOOP_READ, on_client) < 0) {
+	if (stream_accept(&c->stream, f->context->loop, fd, tls ? tls_layer(tls) : NULL,
+			  &stream_user) < 0) {
 		free(c);
-		return NULL;
+		return false;
 	}
 	c->next = f->first;
 	if (c->next) {
 		c->next->prev = c;
 	}
 	f->first = c;
-	return c;
+	start_idle_timer(c);
+	return true;
 }
 
 /* Count one more connection of this client, if it may have it. */
@@ -420,23 +418,26 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 {
 	struct front_tcp *f = arg;
 	const int on = 1;
-	struct tcp_client *c = NULL;
+	bool accepted;
 
-	if (f->clients && netset_contains(f->clients, peer) && has_room(f, peer)) {
-		c = new_client(f, fd, peer);
-		if (!c) {
-			client_counts_remove(f->context->tcp_clients, peer);
-		}
-	}
-	if (!c) {
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	if (!f->clients || !netset_contains(f->clients, peer) || !has_room(f, peer)) {
 		close(fd);
 		count(f, METRIC_tcp_refused, 1);
 		return;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	if (f->is_https) {
+		accepted = front_https_accept(f->https, fd, peer, f->tls);
+	} else {
+		accepted = new_client(f, fd, peer);
+	}
+	if (!accepted) {
+		client_counts_remove(f->context->tcp_clients, peer);
+		count(f, METRIC_tcp_refused, 1);
+		return;
+	}
 	count(f, METRIC_tcp_accepted, 1);
 	count(f, METRIC_tcp_now, 1);
-	start_idle_timer(c);
 }
 
 static void on_event(void *arg, enum listener_event event, int error)
@@ -468,10 +469,13 @@ struct front_tcp *front_tcp_new(struct query_context *context, int fd, const str
 	}
 	f->context = context;
 	f->addr = *addr;
+	f->https = front_https_new(context, on_connection_closed, f);
 	f->listener = listener_start(context->loop, fd, &ops, f);
-	if (!f->listener) {
+	if (!f->listener || !f->https) {
 		int saved = errno;
 
+		listener_free(f->listener);
+		front_https_free(f->https);
 		free(f);
 		errno = saved;
 		return NULL;
@@ -479,9 +483,15 @@ struct front_tcp *front_tcp_new(struct query_context *context, int fd, const str
 	return f;
 }
 
-void front_tcp_set_clients(struct front_tcp *f, const struct netset *clients)
+void front_tcp_set_clients(struct front_tcp *f, const struct netset *clients,
+			   struct tls_server *tls, bool is_https)
 {
+	struct tls_server *old = f->tls;
+
 	f->clients = clients;
+	f->is_https = is_https && tls;
+	f->tls = tls ? tls_server_ref(tls) : NULL;
+	tls_server_free(old);
 }
 
 /* What has arrived is still answered, and so is the first question of a connection that was
@@ -493,8 +503,8 @@ static void stop_client(struct tcp_client *c)
 	if (c->closed) {
 		return;
 	}
-	if (!c->fin_seen && c->open_count < OPEN_MAX_PER_CLIENT && c->out_len == 0) {
-		read_some(c);
+	if (!c->fin_seen && is_welcome(c)) {
+		(void)read_some(c);
 	}
 	if (!c->closed && !c->fin_seen && !c->asked) {
 		c->awaited = true;
@@ -517,6 +527,7 @@ void front_tcp_stop(struct front_tcp *f)
 		stop_client(c);
 		c = next;
 	}
+	front_https_stop(f->https);
 }
 
 void front_tcp_free(struct front_tcp *f)
@@ -527,6 +538,8 @@ void front_tcp_free(struct front_tcp *f)
 	while (f->first) {
 		close_client(f->first);
 	}
+	front_https_free(f->https);
 	listener_free(f->listener);
+	tls_server_free(f->tls);
 	free(f);
 }

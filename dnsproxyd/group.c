@@ -51,13 +51,33 @@ static void group_done(struct group *g)
 	g->pool.count = 0;
 }
 
+/* One connection was silent for too long. When the way to all servers has changed, without a trace
+ * on this machine, the others are as dead; waiting for each in turn would take longer than clients
+ * wait. So those on which nothing was heard either are given up as well. */
+static void on_silence(void *arg, const struct upstream *silent, uint64_t since_ms)
+{
+	struct group *g = arg;
+	uint64_t now_ms = loop_now_ms(g->loop);
+
+	/* All who waited on it tell; what has been connected since then is new. */
+	if (g->doubted_ms != 0 && now_ms - g->doubted_ms < GROUP_DOUBT_MS) {
+		return;
+	}
+	g->doubted_ms = now_ms;
+	for (size_t i = 0; i < g->pool.count; i++) {
+		if (g->upstreams[i] != silent) {
+			upstream_doubt_streams(g->upstreams[i], since_ms);
+		}
+	}
+}
+
 static void group_add(struct group *g, struct upstream *upstream)
 {
 	size_t i = g->pool.count++;
 
 	g->upstreams[i] = upstream;
 	g->pool.entries[i] = (struct balance_entry){ .health = upstream_health(upstream) };
-	if (upstream_endpoint(upstream)->protocol != ENDPOINT_UDP) {
+	if (endpoint_is_stream(upstream_endpoint(upstream))) {
 		g->pool.streams |= UINT32_C(1) << i;
 	}
 }
@@ -76,8 +96,12 @@ static int group_init(struct group *g, const struct config *config, unsigned ind
 			.timeout_ms = group_config->timeout_ms,
 			.max_open = (uint32_t)config->limits->max_outstanding,
 			.randomize_case = config->privacy->randomize_case,
+			.padding = config->privacy->padding,
+			.group = group_config,
 			.trail_key = trail_key,
 			.place = { (uint8_t)index, (uint8_t)i },
+			.on_silence = on_silence,
+			.on_silence_arg = g,
 		};
 
 		struct upstream *upstream = upstream_new(&upstream_config);
@@ -92,13 +116,20 @@ static int group_init(struct group *g, const struct config *config, unsigned ind
 
 static bool group_fits(const struct group *g, const struct group_config *group_config)
 {
+	if (g->has_proxy != group_config->has_proxy ||
+	    (g->has_proxy && !socks_proxy_equal(&g->proxy, &group_config->proxy))) {
+		return false;
+	}
 	if (g->pool.count != group_config->server_count ||
 	    g->pool.timeout_ms != group_config->timeout_ms) {
 		return false;
 	}
 	for (size_t i = 0; i < g->pool.count; i++) {
-		if (!endpoint_equal(upstream_endpoint(g->upstreams[i]),
-				    &group_config->servers[i])) {
+		const struct endpoint *server = &group_config->servers[i];
+
+		/* Whom to believe is read from files anew with each configuration. */
+		if (!endpoint_equal(upstream_endpoint(g->upstreams[i]), server) ||
+		    endpoint_has_tls(server)) {
 			return false;
 		}
 	}
@@ -181,13 +212,17 @@ struct groups *groups_new(struct loop *loop, struct metrics *metrics, const stru
 	if (groups) {
 		groups->max_open = (uint32_t)config->limits->max_outstanding;
 		groups->randomize_case = config->privacy->randomize_case;
+		groups->padding = config->privacy->padding;
 		groups->items = calloc(config->group_count, sizeof *groups->items);
 		r = groups->items ? 0 : -ENOMEM;
 	}
 	for (size_t i = 0; r == 0 && i < config->group_count; i++) {
 		struct group *g = &groups->items[groups->count++];
 
-		*g = (struct group){ .loop = loop, .metrics = metrics };
+		*g = (struct group){ .loop = loop,
+				     .metrics = metrics,
+				     .has_proxy = config->groups[i].has_proxy,
+				     .proxy = config->groups[i].proxy };
 		pool_init(&g->pool);
 		g->pool.timeout_ms = config->groups[i].timeout_ms;
 		adopt(g, &config->groups[i]);
@@ -225,7 +260,8 @@ bool groups_adopt(struct groups *groups, const struct config *config)
 {
 	if (groups->count != config->group_count ||
 	    groups->max_open != config->limits->max_outstanding ||
-	    groups->randomize_case != config->privacy->randomize_case) {
+	    groups->randomize_case != config->privacy->randomize_case ||
+	    groups->padding != config->privacy->padding) {
 		return false;
 	}
 	for (size_t i = 0; i < groups->count; i++) {

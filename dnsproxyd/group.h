@@ -14,13 +14,20 @@
 
 #include <stdbool.h>
 
+/* Connections are given up because others were silent at most so often. */
+#define GROUP_DOUBT_MS 1000
+
 /* One [upstream NAME]. */
 struct group {
 	struct loop *loop;
 	struct metrics *metrics;
 	const char *name; /* of the configuration; for logs */
+	bool has_proxy;
+	struct socks_proxy proxy;
 	struct upstream *upstreams[CONFIG_SERVERS_MAX];
-	struct pool pool; /* the same, for decisions; group_pool() brings it up to date */
+	uint64_t doubted_ms; /* when connections were given up because others were silent; 0: never
+			      */
+	struct pool pool;    /* the same, for decisions; group_pool() brings it up to date */
 };
 
 struct groups {
@@ -28,6 +35,7 @@ struct groups {
 	size_t count;
 	uint32_t max_open; /* of each server */
 	bool randomize_case;
+	bool padding;
 };
 
 /* The servers of this configuration. Borrows config until groups_adopt() or groups_free(). What

@@ -28,13 +28,21 @@ static size_t reply_limit(const struct dnsmsg_query *question, bool is_udp, size
 	return limit < cap ? limit : cap;
 }
 
+static const char *by_name(const struct query_origin *origin)
+{
+	if (origin->is_udp) {
+		return "udp";
+	}
+	return origin->is_encrypted ? "tls" : "tcp";
+}
+
 static void note_reply(struct query_context *c, const struct query_origin *origin,
 		       const struct dnsmsg_query *question, const uint8_t *reply, size_t len,
 		       enum query_source source, uint64_t took_ms)
 {
 	if (querylog_wanted(c->config->log)) {
-		querylog_write(c->config->log, origin->client, origin->is_udp, question, reply, len,
-			       source, took_ms);
+		querylog_write(c->config->log, origin->client, by_name(origin), question, reply,
+			       len, source, took_ms);
 	}
 }
 
@@ -90,7 +98,11 @@ static bool answer_special(struct query_context *c, const struct query_draft *dr
 	struct dnsmsg_ede ede = { DNS_EDE_SYNTHESIZED, NULL };
 	/* [forward] overrules what is special in this network only. */
 	bool is_local = c->config->server->local_zones && draft->group == 0;
-	size_t len = special_answer(q, is_local ? SPECIAL_LOCAL : SPECIAL_ALWAYS, buf, &ede);
+	size_t len = ddr_answer(&c->config->ddr, q, buf);
+
+	if (len == 0) {
+		len = special_answer(q, is_local ? SPECIAL_LOCAL : SPECIAL_ALWAYS, buf, &ede);
+	}
 
 	if (len == 0 && q->qtype == DNS_TYPE_ANY && is_udp) {
 		len = special_answer_any(q, buf);
@@ -165,11 +177,12 @@ static bool refuse(struct query_context *c, enum dnsmsg_verdict verdict,
 }
 
 /* RFC 7828: a TCP client that asks how long it may be idle is told. */
-static void set_keepalive(const struct query_context *c, struct dnsmsg_query *q, bool is_udp)
+static void set_keepalive(const struct query_context *c, const struct query_origin *origin,
+			  struct dnsmsg_query *q)
 {
 	uint64_t units = c->config->limits->tcp_idle_timeout_ms / KEEPALIVE_UNIT;
 
-	if (q->wants_keepalive && !is_udp) {
+	if (q->wants_keepalive && !origin->is_udp) {
 		q->keepalive = (uint16_t)(units > UINT16_MAX ? UINT16_MAX : units);
 	}
 }
@@ -218,7 +231,8 @@ enum query_step query_try(struct query_context *c, const struct query_origin *or
 	if (limit_rate(c, origin, q, limit, buf, ret_len, &step)) {
 		return step;
 	}
-	set_keepalive(c, q, origin->is_udp);
+	set_keepalive(c, origin, q);
+	q->pad_reply = q->is_padded && origin->is_encrypted;
 	ret_draft->verbatim = q->is_signed ? msg : NULL;
 	ret_draft->verbatim_len = len;
 	if (!refuse(c, verdict, q, limit, buf, ret_len, &source)) {
@@ -273,7 +287,7 @@ static void log_reply(struct query *query, const uint8_t *reply, size_t len,
 		      enum query_source source)
 {
 	struct query_context *c = query->context;
-	const struct query_origin origin = { &query->client, query->is_udp };
+	const struct query_origin origin = { &query->client, query->is_udp, query->is_encrypted };
 
 	note_reply(c, &origin, &query->draft.question, reply, len, source,
 		   loop_now_ms(c->loop) - query->started_ms);
@@ -591,6 +605,7 @@ size_t query_start(struct query *query, struct query_context *c, const struct qu
 	query->draft = *draft;
 	query->client = *origin->client;
 	query->is_udp = origin->is_udp;
+	query->is_encrypted = origin->is_encrypted;
 	query->started_ms = loop_now_ms(c->loop);
 	query->waiter = (struct inflight_waiter){ .port = NULL };
 	query->stale_timer = (struct timer){ .loop = NULL };

@@ -51,6 +51,7 @@ struct query_context {
 struct query_origin {
 	const struct addr *client;
 	bool is_udp;
+	bool is_encrypted; /* nobody on the way reads along */
 };
 
 /* A question, understood. */
@@ -89,6 +90,7 @@ struct query {
 	struct query_draft draft;
 	struct addr client;
 	bool is_udp;
+	bool is_encrypted;
 	uint64_t started_ms;
 	struct inflight_waiter waiter;
 	struct timer stale_timer;

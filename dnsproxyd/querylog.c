@@ -79,7 +79,7 @@ const char *querylog_client(const struct log_params *params, const struct addr *
 	return prefix_format(&prefix, buf, ADDR_TEXT_MAX);
 }
 
-void querylog_write(const struct log_params *params, const struct addr *client, bool is_udp,
+void querylog_write(const struct log_params *params, const struct addr *client, const char *by,
 		    const struct dnsmsg_query *query, const uint8_t *reply, size_t reply_len,
 		    enum query_source source, uint64_t took_ms)
 {
@@ -94,7 +94,7 @@ void querylog_write(const struct log_params *params, const struct addr *client, 
 	dnsmsg_read_header(reply, reply_len, &header);
 	log_event(params->query_log ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "query",
 		  KV_TEXT("client", querylog_client(params, client, client_text)),
-		  KV_TEXT("by", is_udp ? "udp" : "tcp"), KV_TEXT("name", name),
+		  KV_TEXT("by", by), KV_TEXT("name", name),
 		  KV_TEXT("type", type_text(query->qtype, type_buf)),
 		  KV_UINT("rcode", header.flags & DNSMSG_RCODE), KV_UINT("answers", header.ancount),
 		  KV_UINT("bytes", reply_len), KV_TEXT("from", source_names[source]),

@@ -40,8 +40,8 @@ enum query_source {
 /* Whether lines are written at all; cheap. */
 bool querylog_wanted(const struct log_params *params);
 
-/* Write the line. reply is what the client gets, with a header at least. */
-void querylog_write(const struct log_params *params, const struct addr *client, bool is_udp,
+/* Write the line. by is the protocol, reply is what the client gets, with a header at least. */
+void querylog_write(const struct log_params *params, const struct addr *client, const char *by,
 		    const struct dnsmsg_query *query, const uint8_t *reply, size_t reply_len,
 		    enum query_source source, uint64_t took_ms);
 

@@ -9,6 +9,7 @@
 #include "dnsproxyd/cache.h"
 #include "dnsproxyd/cachekeeper.h"
 #include "dnsproxyd/cachestore.h"
+#include "dnsproxyd/certwatch.h"
 #include "dnsproxyd/client_counts.h"
 #include "dnsproxyd/config.h"
 #include "dnsproxyd/failures.h"
@@ -43,8 +44,9 @@ struct server {
 	struct ports ports;
 	struct groups *old_groups;
 	struct shared *shared;
-	struct timer save_timer;   /* of the first worker */
-	struct netwatch *netwatch; /* NULL: changes of the network are not seen */
+	struct timer save_timer;     /* of the first worker */
+	struct netwatch *netwatch;   /* NULL: changes of the network are not seen */
+	struct certwatch *certwatch; /* the first worker's */
 	bool draining;
 	uint8_t message[DNSMSG_MAX];
 };
@@ -80,7 +82,8 @@ static void set_clients(struct server *server)
 		const struct netset *clients = listen ? &listen->params->clients : NULL;
 
 		if (port->want.type == SOCK_STREAM) {
-			front_tcp_set_clients(port->front, clients);
+			front_tcp_set_clients(port->front, clients, listen ? listen->tls : NULL,
+					      listen && listen->params->protocol == LISTEN_HTTPS);
 		} else {
 			front_udp_set_clients(port->front, clients);
 		}
@@ -149,12 +152,20 @@ static void on_network(void *arg)
 	failures_forgive(f->failures, loop_now_ms(f->loop));
 }
 
-/* One can do without. */
-static void watch_network(struct server *server)
+/* As the configuration wants it. One can do without. */
+static void update_netwatch(struct server *server)
 {
-	server->netwatch = netwatch_new(server->worker->loop, on_network, server);
-	if (!server->netwatch && server->worker->index == 0) {
-		log_event(LOG_LEVEL_WARNING, "network-not-watched", KV_ERRNO("error", errno));
+	bool is_wanted = server->context.config->server->watch_network;
+
+	if (!is_wanted) {
+		netwatch_free(server->netwatch);
+		server->netwatch = NULL;
+	} else if (!server->netwatch) {
+		server->netwatch = netwatch_new(server->worker->loop, on_network, server);
+		if (!server->netwatch && server->worker->index == 0) {
+			log_event(LOG_LEVEL_WARNING, "network-not-watched",
+				  KV_ERRNO("error", errno));
+		}
 	}
 }
 
@@ -194,6 +205,7 @@ static void worker_end(struct worker *worker)
 		cachekeeper_stop(keeper_of(server));
 	}
 	netwatch_free(server->netwatch);
+	certwatch_free(server->certwatch);
 	ports_done(&server->ports);
 	fetch_cancel_all(&server->context.fetcher);
 	client_counts_free(server->context.tcp_clients);
@@ -201,6 +213,21 @@ static void worker_end(struct worker *worker)
 	groups_free(server->context.fetcher.groups);
 	free(server);
 	worker->state = NULL;
+}
+
+/* By the first worker: have the certificates of this configuration loaded when they change. */
+static void watch_certificates(struct server *server, const struct config *config)
+{
+	if (server->worker->index != 0) {
+		return;
+	}
+	if (!server->certwatch) {
+		server->certwatch =
+			certwatch_new(server->worker->loop, service_helpers(server->service));
+	}
+	if (!server->certwatch || certwatch_set(server->certwatch, config) < 0) {
+		log_event(LOG_LEVEL_WARNING, "certificates-not-watched", KV_ERRNO("error", ENOMEM));
+	}
 }
 
 static void set_config(struct server *server, const struct config *config)
@@ -262,7 +289,8 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	if (r < 0) {
 		worker_end(worker);
 	} else {
-		watch_network(server);
+		update_netwatch(server);
+		watch_certificates(server, config);
 	}
 	return r;
 }
@@ -280,6 +308,8 @@ static void worker_reload(struct worker *worker, const void *config)
 		cachekeeper_update(keeper_of(server), config);
 	}
 	set_config(server, config);
+	update_netwatch(server);
+	watch_certificates(server, config);
 	if (r == 0) {
 		r = update_ports(server);
 	} else {

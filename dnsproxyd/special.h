@@ -9,7 +9,7 @@
  *	                                    22.1, and ICANN's reservation)
  *	home.arpa, the reverse zones of private and other local addresses
  *	                                    empty zones (RFC 6303, 7793, 8375)
- *	resolver.arpa      an empty zone: we are no encrypted resolver (RFC 9462 section 6.4)
+ *	resolver.arpa      an empty zone (RFC 9462 section 6.4), but for what ddr.h tells
  *	any type by UDP    a HINFO record that says RFC8482
  *
  * An empty zone has a SOA and a NS record at its apex and nothing else (RFC 6303 section 3), but

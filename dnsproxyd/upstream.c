@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 #include "dnsproxyd/upstream.h"
 
-#include "common/ares_io.h"
 #include "common/container.h"
 #include "common/crypto.h"
 #include "common/log.h"
 #include "common/netset.h"
 
+#include "dnsproxyd/carrier.h"
 #include "dnsproxyd/defence.h"
 #include "dnsproxyd/metrics.h"
 
@@ -28,13 +28,14 @@ enum {
 
 struct upstream {
 	struct upstream_config config;
-	struct ares_io *io;
+	struct carrier *carrier;
 	struct health health;
 	struct defence defence;
 	struct upstream_stats stats;
 	uint64_t no_edns_until_ms;
 	bool leaves_marks;
 	uint64_t loop_logged_ms; /* 0: never */
+	uint64_t stream_heard_ms;
 	uint32_t open_count;
 	struct exchange *buckets[BUCKET_COUNT]; /* open exchanges, by question */
 	uint64_t ids_used[ID_WORDS];            /* their ids */
@@ -343,6 +344,10 @@ static void take_answer(struct exchange *e, const uint8_t *msg, size_t len)
 	if (e->by_stream) {
 		u->stats.by_tcp++;
 		count(u, METRIC_upstream_tcp);
+		u->stream_heard_ms = now_ms(u);
+	}
+	if (e->by_stream && has_reply && reply.has_keepalive) {
+		carrier_note_keepalive(u->carrier, reply.keepalive);
 	}
 	if (outcome == UPSTREAM_NO_EDNS) {
 		u->no_edns_until_ms = now_ms(u) + UPSTREAM_NO_EDNS_MS;
@@ -381,6 +386,16 @@ static enum upstream_outcome outcome_of(enum ares_io_status status)
 	}
 }
 
+/* A connection that was refused or reset ends at once; one whose peer has gone, after some time. */
+static void note_silence(struct exchange *e)
+{
+	const struct upstream_config *config = &e->upstream->config;
+
+	if (config->on_silence && now_ms(e->upstream) - e->sent_ms >= UPSTREAM_SILENCE_MS) {
+		config->on_silence(config->on_silence_arg, e->upstream, e->sent_ms);
+	}
+}
+
 static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answer, size_t len,
 		      bool via_tcp)
 {
@@ -398,6 +413,9 @@ static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answ
 	}
 	outcome = outcome_of(status);
 	note_outcome(e, outcome);
+	if (outcome == UPSTREAM_UNREACHABLE && e->by_stream && !e->sending) {
+		note_silence(e);
+	}
 	if (e->sending) {
 		e->early_outcome = outcome;
 		loop_run_task(e->upstream->config.loop, &e->early_task, on_early);
@@ -464,6 +482,21 @@ static void on_dropped(void *arg, const uint8_t *question, size_t len, bool othe
 	}
 }
 
+/* Padding is for those who read along, and would tell them nothing in clear text (RFC 7830 section
+ * 6); DNSCrypt has its own. For how long HTTPS connections stay is not DNS's to say. */
+static unsigned encryption_flags(const struct upstream *u)
+{
+	unsigned flags = 0;
+
+	if (u->config.endpoint.protocol == ENDPOINT_TLS) {
+		flags |= DNSMSG_SEND_KEEPALIVE;
+	}
+	if (u->config.padding && endpoint_has_tls(&u->config.endpoint)) {
+		flags |= DNSMSG_SEND_PADDING;
+	}
+	return flags;
+}
+
 /* The message for an exchange, with our mark if the server gets one. Returns its length. */
 static size_t build_query(const struct exchange *e, const struct dnsmsg_query *query,
 			  uint8_t buf[DNSMSG_QUERY_MAX])
@@ -475,6 +508,7 @@ static size_t build_query(const struct exchange *e, const struct dnsmsg_query *q
 
 	if (e->with_edns) {
 		flags |= DNSMSG_SEND_EDNS | (query->dnssec_ok ? DNSMSG_SEND_DO : 0u);
+		flags |= encryption_flags(u);
 	}
 	if (!u->leaves_marks || !e->with_edns) {
 		return dnsmsg_build_query(query, e->id, flags, buf);
@@ -493,9 +527,7 @@ static void send_message(struct exchange *e, const uint8_t *msg, size_t len)
 	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
 	e->sending = true;
-	e->sent_id =
-		ares_io_send_via(u->io, e->by_stream ? ARES_IO_VIA_STREAM : ARES_IO_VIA_DATAGRAM,
-				 msg, len, on_answer, e);
+	e->sent_id = carrier_send(u->carrier, e->by_stream, msg, len, on_answer, e);
 	e->sending = false;
 }
 
@@ -525,8 +557,9 @@ static void choose_defences(struct exchange *e, bool by_stream)
 
 	e->for_defence = u->config.endpoint.protocol == ENDPOINT_UDP &&
 			 defence_wants_stream(&u->defence, now_ms(u));
-	e->by_stream = by_stream || e->for_defence || u->config.endpoint.protocol == ENDPOINT_TCP;
+	e->by_stream = by_stream || e->for_defence || endpoint_is_stream(&u->config.endpoint);
 	e->mixed_case = !e->by_stream && !e->is_verbatim && u->config.randomize_case &&
+			!endpoint_is_encrypted(&u->config.endpoint) &&
 			defence_wants_case(&u->defence, e->again, now_ms(u));
 	if (e->mixed_case) {
 		crypto_pool_take(&u->random, random, sizeof random);
@@ -568,6 +601,13 @@ struct exchange *upstream_ask(struct upstream *u, const struct upstream_question
 	return e;
 }
 
+void upstream_doubt_streams(struct upstream *u, uint64_t since_ms)
+{
+	if (u->stream_heard_ms < since_ms) {
+		carrier_break_streams(u->carrier);
+	}
+}
+
 void exchange_forget(struct exchange *e, bool answered)
 {
 	if (e) {
@@ -591,7 +631,7 @@ void upstream_begin_trial(struct upstream *u)
 
 void upstream_note_network(struct upstream *u)
 {
-	ares_io_break_streams(u->io);
+	carrier_note_network(u->carrier);
 	health_forget(&u->health, now_ms(u));
 }
 
@@ -621,7 +661,7 @@ const struct upstream_stats *upstream_stats(const struct upstream *u)
 
 uint64_t upstream_dropped_count(const struct upstream *u)
 {
-	return ares_io_dropped_count(u->io);
+	return carrier_dropped_count(u->carrier);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -632,13 +672,12 @@ static const struct netset neighbours = { .local = true };
 struct upstream *upstream_new(const struct upstream_config *config)
 {
 	struct upstream *u = calloc(1, sizeof *u);
-	const struct ares_io_config io_config = {
+	const struct carrier_config carrier_config = {
 		.loop = config->loop,
-		.servers = &config->endpoint.addr,
-		.server_count = 1,
+		.metrics = config->metrics,
+		.endpoint = config->endpoint,
+		.group = config->group,
 		.timeout_ms = config->timeout_ms,
-		.tries = 1,
-		.stream_tries = 1, /* each send is counted by whoever asks */
 		.max_open = config->max_open,
 		.on_dropped = on_dropped,
 		.on_dropped_arg = u,
@@ -649,14 +688,15 @@ struct upstream *upstream_new(const struct upstream_config *config)
 	}
 	u->config = *config;
 	u->leaves_marks = config->trail_key && netset_contains(&neighbours, &config->endpoint.addr);
-	u->io = ares_io_new(&io_config);
-	if (!u->io) {
+	u->carrier = carrier_new(&carrier_config);
+	if (!u->carrier) {
 		int saved = errno;
 
 		free(u);
 		errno = saved;
 		return NULL;
 	}
+	u->config.group = NULL; /* need not live on */
 	return u;
 }
 
@@ -673,7 +713,7 @@ void upstream_free(struct upstream *u)
 	if (!u) {
 		return;
 	}
-	ares_io_free(u->io);
+	carrier_free(u->carrier);
 	/* Left are those that wait for the end of the turn. */
 	for (size_t i = 0; i < BUCKET_COUNT; i++) {
 		while (u->buckets[i]) {

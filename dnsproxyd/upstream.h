@@ -17,6 +17,7 @@
 #include "common/loop.h"
 #include "common/metrics.h"
 
+#include "dnsproxyd/config.h"
 #include "dnsproxyd/dnsmsg.h"
 #include "dnsproxyd/dnsreply.h"
 #include "dnsproxyd/endpoint.h"
@@ -24,6 +25,9 @@
 
 /* How long it is believed that a server cannot do EDNS. */
 #define UPSTREAM_NO_EDNS_MS  300000
+
+/* A connection that ends with a question open for so long ends because nothing comes. */
+#define UPSTREAM_SILENCE_MS  500
 
 /* How often it is logged that a server brings questions back. */
 #define UPSTREAM_LOOP_LOG_MS 60000
@@ -40,8 +44,15 @@ struct upstream_config {
 	uint32_t timeout_ms;
 	uint32_t max_open;
 	bool randomize_case;
+	bool padding;                     /* of queries to an encrypted server */
+	const struct group_config *group; /* that it belongs to; borrowed by upstream_new(), and may
+					     be NULL, unless the server is encrypted */
 	const struct crypto_key *trail_key; /* borrowed; NULL: questions get no marks (trail.h) */
 	struct trail_place place;           /* which server this is, for marks */
+	/* A connection on which nothing was heard since then was given up. May be NULL; must not
+	 * free the upstream. */
+	void (*on_silence)(void *arg, const struct upstream *upstream, uint64_t since_ms);
+	void *on_silence_arg;
 };
 
 /* This server's share of the counters. */
@@ -91,6 +102,10 @@ struct exchange *upstream_ask(struct upstream *upstream, const struct upstream_q
 /* The answer is not wanted any more; done is not called. Its effect on the server's health stays:
  * `answered` tells that another server has answered the question. NULL is fine. */
 void exchange_forget(struct exchange *exchange, bool answered);
+
+/* Give up its connections, unless something was heard on them since then: what waits for answers on
+ * them ends with UNREACHABLE, at once. */
+void upstream_doubt_streams(struct upstream *upstream, uint64_t since_ms);
 
 /* A server's ERROR was no fault of the question: another server has answered it. */
 void upstream_note_refusal(struct upstream *upstream, const struct dnsmsg_query *query);

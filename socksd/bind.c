@@ -297,7 +297,7 @@ static int open_listener(const struct bind *b, const struct egress *egress, stru
 		if (fd < 0) {
 			return fd;
 		}
-		r = listen_on(fd, bound, first == 0 ? 0 : (uint16_t)(first + (offset + i) % size));
+		r = listen_on(fd, bound, (uint16_t)(first == 0 ? 0 : first + (offset + i) % size));
 		if (r == 0) {
 			return fd;
 		}
@@ -329,7 +329,8 @@ static int begin(struct bind *b, int fd, const struct addr *own)
 	return 0;
 }
 
-/* Listen for one peer, or for anybody (NULL), by its egress. 0 or -errno. */
+/* Listen for one peer, or for anybody (NULL), by its egress. 0, and the client has been told, or
+ * -errno. */
 static int listen_for(struct bind *b, const struct addr *peer, const struct egress *egress)
 {
 	int family = peer ? peer->sa.sa_family : b->anybody_family;
@@ -395,18 +396,33 @@ static void wait_for_anybody(struct bind *b)
 		b->anybody_family = b->config.client_side.sa.sa_family;
 		r = listen_for(b, NULL, egress);
 	}
-	if (r < 0 && !b->ended) {
+	if (r < 0) {
 		fail_to_listen(b, egress, -r);
 	}
 }
 
+/* Listen for the first expected peer of a family, by the egress that the rules want for it, which
+ * *ret_egress is set to. 0 or -errno. */
+static int listen_for_family(struct bind *b, int family, const struct egress **ret_egress)
+{
+	const struct addr *peer = expected_peer_of(&b->expected, family);
+	const char *why;
+
+	*ret_egress = NULL;
+	if (!peer) {
+		return -EAFNOSUPPORT;
+	}
+	return b->ops->allowed(b->arg, peer, ret_egress, &why) ? listen_for(b, peer, *ret_egress)
+							       : -EACCES;
+}
+
 /* Of the addresses found, those that are allowed are expected; one socket listens for all of one
- * family, that of the control connection if there is a choice. */
+ * family: that of the control connection if there is a choice, the other if that cannot be. */
 static void wait_for_known(struct bind *b)
 {
 	int preferred = b->config.client_side.sa.sa_family == AF_INET6 ? AF_INET6 : AF_INET;
-	const struct addr *first;
-	const struct egress *egress = NULL;
+	int other = preferred == AF_INET ? AF_INET6 : AF_INET;
+	const struct egress *egress;
 	const char *why = NULL;
 	int r;
 
@@ -422,12 +438,14 @@ static void wait_for_known(struct bind *b)
 		fail(b, BIND_DENIED, SOCKS5_NOT_ALLOWED, why ? why : "unspecified");
 		return;
 	}
-	first = expected_peer_of(&b->expected, preferred);
-	first = first ? first : &b->expected.addresses[0];
-	egress = NULL;
-	b->ops->allowed(b->arg, first, &egress, &why);
-	r = listen_for(b, first, egress);
-	if (r < 0 && !b->ended) {
+	if (!expected_peer_of(&b->expected, preferred)) {
+		preferred = other;
+	}
+	r = listen_for_family(b, preferred, &egress);
+	if (r < 0 && preferred != other && expected_peer_of(&b->expected, other)) {
+		r = listen_for_family(b, other, &egress);
+	}
+	if (r < 0) {
 		fail_to_listen(b, egress, -r);
 	}
 }

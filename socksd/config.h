@@ -59,7 +59,11 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	P(BOOL, udp_fragments, "udp-fragments", "yes", 0, 0, RELOAD,                               \
 	  "Whether datagrams that a client sends in SOCKS fragments are put together.")            \
 	P(TEXT, bind_port_range, "bind-port-range", NULL, 0, 0, RELOAD,                            \
-	  "Ports, as FIRST-LAST, on which the peers of BIND are waited for; by default any.")
+	  "Ports, as FIRST-LAST, on which the peers of BIND are waited for; by default any.")      \
+	P(BOOL, bind_needs_connect, "bind-needs-connect", "no", 0, 0, RELOAD,                      \
+	  "Whether a peer of BIND must be a host that the same client, and user, is connected to " \
+	  "through this one, as FTP servers are; connections that are older than this key do not " \
+	  "count.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 
 #define LIMITS_PARAMS(P, PC)                                                                      \

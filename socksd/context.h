@@ -15,6 +15,7 @@
 #include "socksd/datagrams.h"
 #include "socksd/metrics.h"
 #include "socksd/pipe.h"
+#include "socksd/primaries.h"
 #include "socksd/resolver.h"
 
 #include <stddef.h>
@@ -29,7 +30,8 @@ struct context {
 	struct auth *auth; /* shared by the workers */
 	struct auth_worker auth_worker;
 	struct clients *clients; /* shared by the workers; sessions in the list are counted in it */
-	uint8_t *scratch;        /* for one read at a time */
+	struct primaries *primaries; /* shared by the workers */
+	uint8_t *scratch;            /* for one read at a time */
 	size_t scratch_bytes;
 	struct pipe *pipe;
 	struct resolver *resolver;

@@ -27,6 +27,7 @@ enum {
 /* What the workers share. */
 struct shared {
 	struct clients *clients;
+	struct primaries *primaries;
 	struct auth *auth;
 	size_t open_files; /* before there were workers; the listening sockets are among them */
 };
@@ -390,6 +391,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 		.auth = server->shared->auth,
 		.auth_worker = { service_helpers(service), worker->loop, worker->metrics },
 		.clients = server->shared->clients,
+		.primaries = server->shared->primaries,
 		.scratch = server->scratch,
 		.scratch_bytes = sizeof server->scratch,
 		.pipe = &server->pipe,
@@ -464,6 +466,7 @@ static void state_free(void *state)
 	struct shared *shared = state;
 
 	clients_free(shared->clients);
+	primaries_free(shared->primaries);
 	auth_free(shared->auth);
 	free(shared);
 }
@@ -478,8 +481,9 @@ static void *state_new(const void *config)
 	}
 	crypto_random(&key, sizeof key);
 	shared->clients = clients_new(&key);
+	shared->primaries = primaries_new(&key);
 	shared->auth = auth_new();
-	if (!shared->clients || !shared->auth) {
+	if (!shared->clients || !shared->primaries || !shared->auth) {
 		state_free(shared);
 		errno = ENOMEM;
 		return NULL;

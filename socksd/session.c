@@ -241,6 +241,7 @@ void session_end(struct session *s, enum session_end_reason reason)
 		return;
 	}
 	session_stop_bind(s);
+	session_forget_primary(s);
 	count_end(s, reason);
 	log_end(s, reason);
 	session_end_associate(s);

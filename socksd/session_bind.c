@@ -6,6 +6,7 @@
 #include "socksd/expected_peer.h"
 #include "socksd/guard.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,59 @@ void session_stop_bind(struct session *s)
 	}
 }
 
+/* --- primary connections --------------------------------------------------------------------- */
+
+static struct primary primary_to(const struct session *s, const struct addr *host)
+{
+	return (struct primary){
+		.client = &s->client,
+		.user = s->user,
+		.user_len = s->user_len,
+		.host = host,
+	};
+}
+
+int session_note_primary(struct session *s, const struct addr *target)
+{
+	const struct primary primary = primary_to(s, target);
+
+	if (!s->handshake->listen->params->bind_needs_connect) {
+		return 0;
+	}
+	s->primary = malloc(sizeof *s->primary);
+	if (!s->primary) {
+		return -ENOMEM;
+	}
+	*s->primary = *target;
+	if (!primaries_enter(s->context->primaries, &primary)) {
+		free(s->primary);
+		s->primary = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void session_forget_primary(struct session *s)
+{
+	if (s->primary) {
+		const struct primary primary = primary_to(s, s->primary);
+
+		primaries_leave(s->context->primaries, &primary);
+		free(s->primary);
+		s->primary = NULL;
+	}
+}
+
+/* Whether the client may expect this peer, as far as connections are concerned (RFC 1928 section 4:
+ * BIND is for secondary connections). */
+static bool has_primary(const struct session *s, const struct addr *peer)
+{
+	const struct primary primary = primary_to(s, peer);
+
+	return !s->handshake->listen->params->bind_needs_connect ||
+	       primaries_has(s->context->primaries, &primary);
+}
+
 /* --- what bind.c asks and tells -------------------------------------------------------------- */
 
 /* The rules are asked about each peer; for 0.0.0.0 and :: first whether there is any use in
@@ -41,7 +95,11 @@ static bool is_allowed(void *arg, const struct addr *a, const struct egress **re
 	const struct rule *rule;
 
 	if (!expected_peer_is_anybody(a)) {
-		return session_is_allowed(s, a, ret_egress, ret_why);
+		if (!session_is_allowed(s, a, ret_egress, ret_why)) {
+			return false;
+		}
+		*ret_why = "no_connect";
+		return has_primary(s, a);
 	}
 	if (rules_deny_anybody(&s->context->config->rules, &request, a, &rule)) {
 		session_note_rule(s, rule);

@@ -179,7 +179,8 @@ static void on_connected(struct session *s, const struct dial_result *result)
 	size_t len = socks5_encode_reply(SOCKS5_SUCCEEDED, &result->local, bytes);
 
 	/* relay_start() sets the callback; no event comes before. */
-	if (watch_move(result->watch, &s->relay.side[RELAY_TARGET].watch, RELAY_EVENTS, NULL) < 0) {
+	if (watch_move(result->watch, &s->relay.side[RELAY_TARGET].watch, RELAY_EVENTS, NULL) < 0 ||
+	    session_note_primary(s, &result->remote) < 0) {
 		session_end(s, SESSION_END_NO_MEMORY);
 		return;
 	}

@@ -58,6 +58,7 @@ struct session {
 	struct relay relay;          /* its client side is watched from the start */
 	struct handshake *handshake; /* NULL from RELAY on */
 	struct associate *associate; /* ASSOCIATE; its control connection is relay's client */
+	struct addr *primary;        /* the target, in context->primaries; NULL: not there */
 	bool counted_udp;            /* in context->clients, as an association */
 	enum session_end_reason refused_for; /* LINGER */
 	size_t discarded_bytes;              /* LINGER, ASSOCIATE */
@@ -167,6 +168,13 @@ enum progress session_on_bind_data(struct session *s);
 
 /* The peer took too long. */
 void session_on_bind_timeout(struct session *s);
+
+/* The target, by its address, is connected to: for BINDs of the same client, if its listener wants
+ * to know. 0 or -ENOMEM. */
+int session_note_primary(struct session *s, const struct addr *target);
+
+/* And it is not any more; harmless when it was not noted. */
+void session_forget_primary(struct session *s);
 
 /* Stop waiting, and count that; harmless when nothing is waited for. */
 void session_stop_bind(struct session *s);

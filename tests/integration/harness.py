@@ -211,6 +211,9 @@ class Daemon:
         command = [*wrapper, program_path(program)]
         # Never the configuration of this machine.
         command += ["-c", config or temporary_file("empty.conf")]
+        if program == "dnsproxyd" and not any(option.startswith("server.watch-network=") for option in options):
+            # What else happens to the network of this machine is not part of the test.
+            options = ["server.watch-network=off", *options]
         if SANITIZED and IS_ROOT:
             # At exit LeakSanitizer looks at its own process with ptrace, which a process that changed its user cannot.
             options = ["server.user=root", *options]

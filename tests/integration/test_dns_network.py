@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,11 @@ from peers import DnsServer, ask_udp  # noqa: E402  pylint: disable=wrong-import
 EDE = 15
 SETTLED = 1.2  # s: when a burst of changes has been told, with some room
 WHY_NOT = None
+HAS_BRIDGE = False
+
+
+def run(command):
+    subprocess.run(command.split(), check=True)
 
 
 def enter():
@@ -30,17 +36,29 @@ def enter():
         private_network.enter()
         for command in ("ip link add out0 type veth peer name out1", "ip link set out0 addrgenmode none",
                         "ip link set out1 addrgenmode none", "ip link set out1 up", "ip link set out0 up"):
-            subprocess.run(command.split(), check=True)
+            run(command)
     except (harness.Skip, OSError, subprocess.CalledProcessError) as error:
         return f"no network namespace: {error}"
     return None
+
+
+def make_bridge():
+    """A bridge with a port that works; whether the kernel can."""
+    try:
+        run("ip link add bridge0 type bridge")
+        run("ip link set bridge0 addrgenmode none")
+        run("ip link set bridge0 up")
+        add_container("first")
+    except subprocess.CalledProcessError:
+        return False
+    return True
 
 
 def ip(*words):
     """Change the network."""
     if WHY_NOT:
         raise harness.Skip(WHY_NOT)
-    subprocess.run(["ip", *words], check=True)
+    run(" ".join(("ip", *words)))
 
 
 def changes(daemon):
@@ -51,11 +69,12 @@ def wait_changes(daemon, count):
     harness.wait_until(lambda: changes(daemon) >= count, 5, f"network change {count}")
 
 
-def setup(scheme="", *options):
+def setup(scheme="", workers=2):
     if WHY_NOT:
         raise harness.Skip(WHY_NOT)
     upstream = DnsServer(lambda message, _: message.answer_bytes([a_record(message.name, "192.0.2.1", 300)]))
-    return upstream, harness.dnsproxyd(scheme + upstream.address, "server.workers=2", *options)
+    return upstream, harness.dnsproxyd(scheme + upstream.address, f"server.workers={workers}",
+                                        "server.watch-network=on")
 
 
 def ask(port, name="kept.example"):
@@ -88,6 +107,46 @@ def test_changes_counted():
     upstream.close()
 
 
+def add_container(name):
+    """What happens when a container starts: a pair of links, one a port of the bridge, the other in another network."""
+    sleeper = harness.start(["unshare", "-n", "sleep", "60"])
+    harness.wait_until(lambda: os.readlink(f"/proc/{sleeper.pid}/ns/net") != os.readlink("/proc/self/ns/net"), 5,
+                       "network of a container")
+    run(f"ip link add {name} type veth peer name eth0 netns {sleeper.pid}")
+    run(f"ip link set {name} addrgenmode none")
+    run(f"ip link set {name} master bridge0")
+    run(f"nsenter -t {sleeper.pid} -n ip link set eth0 up")
+    run(f"ip link set {name} up")
+
+
+def test_switched_off():
+    """With watch-network = off nothing is a change, and a reload switches it on"""
+    if WHY_NOT:
+        raise harness.Skip(WHY_NOT)
+    port = harness.free_port()
+    content = f"[listen test]\naddress = 127.0.0.1:{port}\n[upstream default]\nserver = 127.0.0.1:1\n[server]\n"
+    config = harness.temporary_file("network.conf", content + "watch-network = off\n")
+    process = harness.start([harness.program_path("dnsproxyd"), "-c", config], stdin=subprocess.DEVNULL,
+                            stderr=open(harness.temporary_path("network.log"), "wb"))
+
+    def log():
+        with open(harness.temporary_path("network.log"), encoding="utf-8") as file:
+            return file.read()
+
+    harness.wait_until(lambda: " ready " in log(), 10, "ready daemon")
+    ip("route", "add", "198.51.106.0/24", "dev", "out0")
+    time.sleep(SETTLED)
+    expect("network-changed" in log(), False, "that a change is told")
+    harness.temporary_file("network.conf", content + "watch-network = on\n")
+    process.send_signal(signal.SIGHUP)
+    harness.wait_until(lambda: " reloaded" in log(), 10, "reload")
+    time.sleep(0.2)
+    ip("route", "del", "198.51.106.0/24")
+    harness.wait_until(lambda: "network-changed" in log(), 5, "change")
+    process.send_signal(signal.SIGTERM)
+    expect(process.wait(10), 0, "the exit status")
+
+
 def test_no_changes():
     """Neighbours, loopback, renewed lifetimes and repeated settings are no change"""
     upstream, daemon = setup()
@@ -99,6 +158,8 @@ def test_no_changes():
     ip("address", "add", "127.0.0.77/8", "dev", "lo")
     ip("route", "replace", "192.0.2.0/24", "dev", "out0", "proto", "kernel", "scope", "link", "src", "192.0.2.20")
     ip("link", "set", "out0", "mtu", "1400")
+    if HAS_BRIDGE:
+        add_container("second")
     time.sleep(SETTLED + 0.5)
     expect(changes(daemon), 1, "the number of changes")
     daemon.stop()
@@ -153,7 +214,7 @@ def test_recovery():
 
 def test_streams_are_replaced():
     """A connection to a server is not used again after a change, since it may be dead without knowing it"""
-    upstream, daemon = setup("tcp://", "server.workers=1")
+    upstream, daemon = setup("tcp://", 1)
     for number in range(3):
         expect(ask(daemon.port, f"s{number}.example").rcode, dns.NOERROR, "the RCODE")
     expect(len({seen.port for seen in upstream.seen}), 1, "the number of connections")
@@ -167,4 +228,5 @@ def test_streams_are_replaced():
 
 if not harness.QUICK:
     WHY_NOT = enter()
+    HAS_BRIDGE = not WHY_NOT and make_bridge()
 harness.run(globals(), tries=2)

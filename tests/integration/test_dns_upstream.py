@@ -486,6 +486,57 @@ def test_reload():
     second.close()
 
 
+def test_reload_keeps_knowledge():
+    """A reload that changes other servers leaves what is known of these: no EDNS, no random case, down, times, counters"""
+    def fold(query):
+        plain = Message(query_bytes(query.name, ident=query.message.ident))
+        query.reply(plain.answer_bytes([a_record(plain.name, "192.0.2.7")]))
+
+    scripts = {"old": no_edns(header_only(dns.FORMERR)), "fold": fold, "away": drop, "slow": lambda query: query.reply(
+        query.good(), after=0.1), "new": good}
+    servers = {word: ScriptedServer(script) for word, script in scripts.items()}
+    port = harness.free_port()
+
+    def content(*words):
+        lines = [f"[server]\nworkers = 1\n[listen test]\naddress = 127.0.0.1:{port}\n"
+                 f"[upstream default]\nserver = {servers[words[-1]].address}\n"]
+        lines += [f"[upstream {word}]\nserver = {servers[word].address}\ntimeout = 300ms\n"
+                  f"[forward {word}]\ndomain = {word}.example\nupstream = {word}\n" for word in words]
+        return "".join(lines)
+
+    path = harness.temporary_file("knowledge.conf", content("old", "fold", "away", "slow"))
+    daemon = harness.Daemon("dnsproxyd", port, config=path)
+    for word in ("old", "fold", "away", "slow"):
+        for number in range(2):
+            ask(daemon, f"{LETTERS}{number}.{word}.example")
+            time.sleep(0.15)
+    daemon.wait_log(f"upstream-down server={servers['away'].address}")
+    seen = {word: len(server.seen) for word, server in servers.items()}
+    before = len(daemon.log())
+    harness.temporary_file("knowledge.conf", content("fold", "old", "slow", "away", "new"))
+    daemon.send_signal(signal.SIGHUP)
+    daemon.wait_log("reloaded", before)
+    for word in ("old", "fold", "new"):
+        reply = ask(daemon, f"{LETTERS}9.{word}.example")
+        expect((reply.rcode, addresses(reply)), OK, f"what the client sees of {word}")
+    expect([query.message.opt for query in servers["old"].seen[seen["old"]:]], [None], "the OPT sent to the old server")
+    expect([has_random_case(query) for query in servers["fold"].seen[seen["fold"]:]], [False], "random case for the other")
+    expect([has_random_case(query) for query in servers["new"].seen], [True], "random case for the new one")
+    before = len(daemon.log())
+    daemon.counters()
+
+    def line(word):
+        return daemon.wait_log(f"upstream-counters worker=0 group={word} server={servers[word].address} (.*)", before).group(1)
+
+    expect(line("away").split()[0] in ("state=down", "state=due"), True, f"that {line('away')} says it is down")
+    expect(re.search(r"sends=(\d+)", line("slow")).group(1), str(seen["slow"]), "the sends to the slow server")
+    expect(int(re.search(r"rtt-ms=(\d+)", line("slow")).group(1)) >= 90, True, f"that {line('slow')} tells of 100 ms")
+    expect(re.search("sends=1 ", line("new")) is not None, True, f"that {line('new')} tells of one message")
+    daemon.stop()
+    for server in servers.values():
+        server.close()
+
+
 def check_refused(text, *words):
     path = harness.temporary_file("upstream.conf", text)
     process = harness.start([harness.program_path("dnsproxyd"), "-t", "-c", path], stderr=-1, stdout=-1)

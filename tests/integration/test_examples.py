@@ -147,7 +147,7 @@ def check_syntax(command):
 def check_dev(command):
     """./dev knows the word."""
     words = shlex.split(command)
-    known = re.findall(r"^\t\t  (\w+)", source_text("dev"), flags=re.M)
+    known = re.findall(r"^\t\t  ([a-z-]+)", source_text("dev"), flags=re.M)
     expect(words[1] in known, True, f"that {words[1]} is one of {known}")
 
 

@@ -16,7 +16,7 @@ import harness
 import socks_client as socks
 from dns_message import NXDOMAIN, a_record, soa_record
 from harness import expect, needs, output_of
-from peers import DnsServer, blob
+from peers import DnsServer, blob, reset_on_close
 from socks_tools import node_environment, socksify_environment
 
 OK, FAILED, DENIED, UNREACHABLE, EXPIRED, NO_COMMAND = 0, 1, 2, 4, 6, 7
@@ -153,6 +153,35 @@ def test_anybody_denied():
     server = harness.socksd("rule no.action=deny", "rule no.command=bind", "rule no.destination=0.0.0.0, ::", *ALLOW)
     expect(rep(server, "0.0.0.0"), DENIED, "REP for 0.0.0.0")
     expect(rep(server, PEER), OK, "REP for a peer")
+    server.stop()
+
+
+def test_needs_connect():
+    """bind-needs-connect: only peers that the same client is connected to, by whatever worker, are let in"""
+    server = harness.socksd(*ALLOW, "listen test.bind-needs-connect=yes", "server.workers=4",
+                            "egress lo.address=127.0.0.1", "rule bind.egress=lo",
+                            f"dns.server={name_server().address}")
+    start = len(server.log())
+    expect(rep(server, PEER), DENIED, "REP without a connection")
+    expect(last_end(server, start)["why"], "no_connect", "why")
+    with socket.create_server((PEER, 0)) as listener:
+        primary = socks.connect(server.port, "peer.example", listener.getsockname()[1])
+        for host in [PEER, "peer.example"] * 4:
+            expect_joined(*ask(server, host), PEER)
+        sock, reply = ask(server, "0.0.0.0")
+        expect_reset(reply, STRANGER)
+        expect_joined(sock, reply, PEER)
+        expect(rep(server, STRANGER), DENIED, "REP for another peer")
+        other, reply = ask(server, PEER, source=("127.0.0.3", 0))
+        other.close()
+        expect(reply[0], DENIED, "REP for another client")
+        waiting, reply = ask(server, PEER)
+        reset_on_close(primary)
+        primary.close()
+        harness.wait_until(lambda: server.counters()["sessions_relaying_now"] == 0, what="end of the connection")
+        expect_reset(reply, PEER)
+        waiting.close()
+    expect(rep(server, PEER), DENIED, "REP after it")
     server.stop()
 
 

@@ -18,6 +18,7 @@ enum {
 };
 
 struct fake_conn {
+	unsigned number;
 	struct fake_conn *next;
 	struct fake_dns *server;
 	struct watch watch;
@@ -140,7 +141,7 @@ static void server_on_connection(struct watch *watch, uint32_t events)
 	ck_assert_int_ge(conn->fd, 0);
 	conn->next = server->conns;
 	server->conns = conn;
-	server->connection_count++;
+	conn->number = ++server->connection_count;
 	ck_assert_int_eq(
 		watch_start(&conn->watch, server->loop, conn->fd, LOOP_READ, conn_on_ready), 0);
 }
@@ -251,6 +252,11 @@ void fake_dns_send(const struct fake_query *query, const void *bytes, size_t len
 	frame[1] = (uint8_t)len;
 	memcpy(frame + 2, bytes, len);
 	fake_dns_send_raw(query, frame, 2 + len);
+}
+
+unsigned fake_dns_connection(const struct fake_query *query)
+{
+	return query->conn->number;
 }
 
 void fake_dns_hang_up(const struct fake_query *query)

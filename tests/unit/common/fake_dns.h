@@ -54,6 +54,9 @@ void fake_dns_stop(struct fake_dns *server);
 /* Send any bytes to who asked; by TCP with their length before them. */
 void fake_dns_send(const struct fake_query *query, const void *bytes, size_t len);
 
+/* The number of the connection that a query came by; the first is 1. */
+unsigned fake_dns_connection(const struct fake_query *query);
+
 /* Send bytes on the connection of the query as they are. */
 void fake_dns_send_raw(const struct fake_query *query, const void *bytes, size_t len);
 

@@ -198,6 +198,22 @@ START_TEST(test_links)
 }
 END_TEST
 
+START_TEST(test_ports_of_bridges)
+{
+	const struct ifinfomsg body = { .ifi_index = ETH, .ifi_flags = IFF_UP | IFF_RUNNING };
+	const uint32_t bridge = 9;
+	struct netfacts facts = { 0 };
+	struct datagram d = { 0 };
+	size_t at = begin(&d, RTM_NEWLINK, 0);
+
+	put(&d, &body, sizeof body);
+	put_attribute(&d, IFLA_MASTER, &bridge, sizeof bridge);
+	end(&d, at);
+	ck_assert_uint_eq(take(&facts, &d), 0);
+	ck_assert_uint_eq(facts.count, 0);
+}
+END_TEST
+
 START_TEST(test_addresses)
 {
 	static const struct {
@@ -384,5 +400,5 @@ START_TEST(test_broken)
 }
 END_TEST
 
-SUITE_MAIN("netfacts", test_links, test_addresses, test_routes, test_learning, test_several_in_one,
-	   test_crowded, test_broken)
+SUITE_MAIN("netfacts", test_links, test_ports_of_bridges, test_addresses, test_routes,
+	   test_learning, test_several_in_one, test_crowded, test_broken)

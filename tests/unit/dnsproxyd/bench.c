@@ -158,7 +158,9 @@ static void on_query(const struct fake_query *query)
 		.has_opt = query->bytes[ARCOUNT_AT] != 0,
 		.mixed_case = has_upper_case(query),
 	};
-	act(server, query);
+	if (!query->conn || fake_dns_connection(query) >= server->silent_before) {
+		act(server, query);
+	}
 }
 
 /* --- configuration --------------------------------------------------------------------------- */

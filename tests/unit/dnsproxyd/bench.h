@@ -50,7 +50,8 @@ struct bench_server {
 	struct fake_dns dns;
 	enum bench_mode mode;
 	uint32_t ttl_s;
-	unsigned count; /* of all that came */
+	unsigned silent_before; /* connections with a smaller number get no answers */
+	unsigned count;         /* of all that came */
 	struct bench_seen seen[BENCH_SEEN_MAX];
 };
 

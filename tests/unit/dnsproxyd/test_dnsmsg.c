@@ -470,6 +470,83 @@ START_TEST(test_keepalive)
 }
 END_TEST
 
+/* Whatever is asked, its length tells nothing (RFC 8467 section 4.1). */
+START_TEST(test_padded_query)
+{
+	static const unsigned send[] = {
+		DNSMSG_SEND_EDNS | DNSMSG_SEND_PADDING,
+		DNSMSG_SEND_EDNS | DNSMSG_SEND_PADDING | DNSMSG_SEND_KEEPALIVE | DNSMSG_SEND_DO,
+	};
+	char name[256];
+	uint8_t buf[DNSMSG_QUERY_MAX];
+	struct dnsmsg_query client;
+	struct dnsmsg_query q;
+
+	for (size_t name_len = 1; name_len <= 253; name_len += name_len % 64 == 63 ? 2 : 1) {
+		for (size_t i = 0; i < name_len; i++) {
+			name[i] = i % 64 == 63 && i + 1 < name_len ? '.' : 'x';
+		}
+		name[name_len] = '\0';
+		packet_parse_query(&client, name, DNS_TYPE_A, 0, 1232, 0);
+		for (size_t i = 0; i < 2; i++) {
+			size_t least = 12u + client.question_len + 11u + 4u + 4u * i;
+			size_t len;
+
+			memset(buf, 0xff, sizeof buf);
+			len = dnsmsg_build_query(&client, 7, send[i], buf);
+			ck_assert_uint_eq(len % 128, 0);
+			ck_assert_uint_ge(len, least);
+			ck_assert_uint_lt(len, least + 128);
+			ck_assert_int_eq(dnsmsg_parse_query(buf, len, &q), DNSMSG_OK);
+			ck_assert(q.is_padded);
+			ck_assert_int_eq(q.wants_keepalive, i == 1);
+			for (size_t k = least; k < len; k++) {
+				ck_assert_uint_eq(buf[k], 0);
+			}
+		}
+	}
+	packet_parse_query(&client, "a", DNS_TYPE_A, 0, 1232, 0);
+	dnsmsg_build_query(&client, 7, send[1], buf);
+	ck_assert_mem_eq(buf + 12 + 7 + 11, "\0\13\0\0\0\14\0", 7);
+}
+END_TEST
+
+START_TEST(test_padded_reply)
+{
+	static const struct {
+		size_t stored;
+		size_t limit;
+		size_t len;
+	} cases[] = {
+		{ 50, DNSMSG_MAX, 468 },
+		{ 468 - 11 - 4, DNSMSG_MAX, 468 },
+		{ 468 - 11 - 3, DNSMSG_MAX, 936 },
+		{ 600, DNSMSG_MAX, 936 },
+		{ 600, 700, 700 }, /* as far as there is room */
+		{ 600, 614, 611 }, /* none for the option itself */
+		{ 65535 - 11, DNSMSG_MAX, 65535 },
+		{ 65000, DNSMSG_MAX, 65052 },
+		{ 65400, DNSMSG_MAX, 65520 },
+		{ 65515, DNSMSG_MAX, 65535 },
+	};
+	struct dnsmsg_query q;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		packet_parse_query(&q, "a", DNS_TYPE_A, DNSMSG_RD, 1232, 0);
+		ck_assert(!q.is_padded && !q.pad_reply);
+		q.pad_reply = true;
+		stored_of_length(cases[i].stored);
+		ck_assert_uint_eq(dnsmsg_answer(p.bytes, p.len, &q, NULL, cases[i].limit),
+				  cases[i].len);
+	}
+	/* No OPT, nothing to put it in. */
+	packet_parse_query(&q, "a", DNS_TYPE_A, DNSMSG_RD, -1, 0);
+	q.pad_reply = true;
+	stored_of_length(100);
+	ck_assert_uint_eq(dnsmsg_answer(p.bytes, p.len, &q, NULL, DNSMSG_MAX), 100);
+}
+END_TEST
+
 START_TEST(test_truncated)
 {
 	uint8_t buf[DNSMSG_UDP_MIN];
@@ -485,4 +562,5 @@ END_TEST
 
 SUITE_MAIN("dnsmsg", test_plain_query, test_opt, test_odd_queries, test_signed_query,
 	   test_build_query, test_answer_flags, test_truncation, test_ede, test_reason,
-	   test_append_reason, test_error, test_udp_limit, test_keepalive, test_truncated)
+	   test_append_reason, test_error, test_udp_limit, test_keepalive, test_padded_query,
+	   test_padded_reply, test_truncated)

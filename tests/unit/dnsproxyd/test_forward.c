@@ -259,6 +259,60 @@ START_TEST(test_never_more_than_three_sends)
 }
 END_TEST
 
+/* --- streams that all fall silent ----------------------------------------------------------- */
+
+static const char *const stream_groups[] = {
+	"[upstream default]\nserver = tcp://$0, tcp://$1, tcp://$2, tcp://$3\nstrategy = "
+	"leastconn\n",
+	"[upstream default]\nserver = tcp://$0, tcp://$1, tcp://$2, tcp://$3\nstrategy = "
+	"failover\n",
+	/* A race among three has no send left. */
+	"[upstream default]\nserver = tcp://$0, tcp://$1\nstrategy = race\n",
+	"[upstream default]\nserver = tcp://$0, tcp://$1, tcp://$2\nstrategy = fastest\n",
+	"[upstream default]\nserver = tcp://$0, $1\nstrategy = failover\n",
+};
+
+/* As after a redial of the router: no connection answers any more, and nobody resets them; new ones
+ * work. The question is answered within 2 s, though it may be sent only three times. */
+START_TEST(test_all_streams_fall_silent)
+{
+	struct asker asker;
+	unsigned took_ms;
+
+	start(&asker, stream_groups[_i]);
+	/* Each has a connection, and is known to be quick. */
+	for (unsigned round = 0; round < 2 * HEALTH_SAMPLES_MIN; round++) {
+		for (unsigned i = 0; i < asker.group->pool.count; i++) {
+			const struct upstream_question question = {
+				.query = &asker.query,
+				.done = on_done,
+				.arg = &asker,
+			};
+			unsigned before = asker.done_count;
+
+			ck_assert_ptr_nonnull(upstream_ask(asker.group->upstreams[i], &question));
+			ck_assert(clock_reach(asker.bench.loop, &asker.done_count, before + 1));
+		}
+	}
+	for (unsigned i = 0; i < BENCH_SERVERS_MAX; i++) {
+		asker.bench.servers[i].silent_before =
+			asker.bench.servers[i].dns.connection_count + 1;
+		asker.bench.servers[i].count = 0;
+	}
+	clock_pass(asker.bench.loop, 10);
+	ask(&asker);
+	took_ms = wait_for_end(&asker);
+	ck_assert_str_eq(upstream_outcome_name(asker.outcome), "answer");
+	ck_assert_uint_le(took_ms, 2000);
+	ck_assert_uint_le(bench_sends(&asker.bench), ATTEMPTS_SENDS_MAX);
+	/* And the next at once. */
+	ask(&asker);
+	ck_assert_uint_le(wait_for_end(&asker), ATTEMPTS_HEDGE_MIN_MS);
+	ck_assert_str_eq(upstream_outcome_name(asker.outcome), "answer");
+	stop(&asker);
+}
+END_TEST
+
 /* --- the rest -------------------------------------------------------------------------------- */
 
 START_TEST(test_trial_of_a_server_that_was_down)
@@ -363,6 +417,8 @@ int main(void)
 
 	tcase_add_loop_test(tcase, test_ends, 0, sizeof ends / sizeof ends[0]);
 	tcase_add_loop_test(tcase, test_never_more_than_three_sends, 0, 5);
+	tcase_add_loop_test(tcase, test_all_streams_fall_silent, 0,
+			    sizeof stream_groups / sizeof stream_groups[0]);
 	tcase_add_test(tcase, test_trial_of_a_server_that_was_down);
 	tcase_add_test(tcase, test_refusals_count_when_another_answers);
 	tcase_add_test(tcase, test_own_question);
