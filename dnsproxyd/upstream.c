@@ -598,7 +598,7 @@ struct exchange *upstream_ask(struct upstream *u, const struct upstream_question
 void upstream_doubt_streams(struct upstream *u, uint64_t since_ms)
 {
 	if (u->stream_heard_ms < since_ms) {
-		ares_io_break_streams(u->io);
+		carrier_note_network(u->carrier);
 	}
 }
 
