@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "dnsproxyd/group.h"
 
+#include "common/container.h"
 #include "common/log.h"
 
 #include "dnsproxyd/metrics.h"
@@ -45,6 +46,7 @@ void group_note_loop(struct group *g, unsigned server, const char *client)
 
 static void group_done(struct group *g)
 {
+	task_cancel(&g->doubt_task);
 	for (size_t i = 0; i < g->pool.count; i++) {
 		upstream_free(g->upstreams[i]);
 	}
@@ -54,7 +56,16 @@ static void group_done(struct group *g)
 /* One connection was silent for too long. When the way to all servers has changed, without a trace
  * on this machine, the others are as dead; waiting for each in turn would take longer than clients
  * wait. So those on which nothing was heard either are given up as well. */
-static void on_silence(void *arg, const struct upstream *silent, uint64_t since_ms)
+static void doubt_streams(struct task *task)
+{
+	struct group *g = container_of(task, struct group, doubt_task);
+
+	for (size_t i = 0; i < g->pool.count; i++) {
+		upstream_doubt_streams(g->upstreams[i], g->silent_since_ms);
+	}
+}
+
+static void on_silence(void *arg, uint64_t since_ms)
 {
 	struct group *g = arg;
 	uint64_t now_ms = loop_now_ms(g->loop);
@@ -64,11 +75,8 @@ static void on_silence(void *arg, const struct upstream *silent, uint64_t since_
 		return;
 	}
 	g->doubted_ms = now_ms;
-	for (size_t i = 0; i < g->pool.count; i++) {
-		if (g->upstreams[i] != silent) {
-			upstream_doubt_streams(g->upstreams[i], since_ms);
-		}
-	}
+	g->silent_since_ms = since_ms;
+	loop_run_task(g->loop, &g->doubt_task, doubt_streams);
 }
 
 static void group_add(struct group *g, struct upstream *upstream)
@@ -77,7 +85,7 @@ static void group_add(struct group *g, struct upstream *upstream)
 
 	g->upstreams[i] = upstream;
 	g->pool.entries[i] = (struct balance_entry){ .health = upstream_health(upstream) };
-	if (upstream_endpoint(upstream)->protocol != ENDPOINT_UDP) {
+	if (endpoint_is_stream(upstream_endpoint(upstream))) {
 		g->pool.streams |= UINT32_C(1) << i;
 	}
 }
@@ -116,6 +124,10 @@ static int group_init(struct group *g, const struct config *config, unsigned ind
 
 static bool group_fits(const struct group *g, const struct group_config *group_config)
 {
+	if (g->has_proxy != group_config->has_proxy ||
+	    (g->has_proxy && !socks_proxy_equal(&g->proxy, &group_config->proxy))) {
+		return false;
+	}
 	if (g->pool.count != group_config->server_count ||
 	    g->pool.timeout_ms != group_config->timeout_ms) {
 		return false;
@@ -125,7 +137,7 @@ static bool group_fits(const struct group *g, const struct group_config *group_c
 
 		/* Whom to believe is read from files anew with each configuration. */
 		if (!endpoint_equal(upstream_endpoint(g->upstreams[i]), server) ||
-		    endpoint_is_encrypted(server)) {
+		    endpoint_has_tls(server)) {
 			return false;
 		}
 	}
@@ -215,7 +227,10 @@ struct groups *groups_new(struct loop *loop, struct metrics *metrics, const stru
 	for (size_t i = 0; r == 0 && i < config->group_count; i++) {
 		struct group *g = &groups->items[groups->count++];
 
-		*g = (struct group){ .loop = loop, .metrics = metrics };
+		*g = (struct group){ .loop = loop,
+				     .metrics = metrics,
+				     .has_proxy = config->groups[i].has_proxy,
+				     .proxy = config->groups[i].proxy };
 		pool_init(&g->pool);
 		g->pool.timeout_ms = config->groups[i].timeout_ms;
 		adopt(g, &config->groups[i]);

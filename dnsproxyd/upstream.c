@@ -392,7 +392,7 @@ static void note_silence(struct exchange *e)
 	const struct upstream_config *config = &e->upstream->config;
 
 	if (config->on_silence && now_ms(e->upstream) - e->sent_ms >= UPSTREAM_SILENCE_MS) {
-		config->on_silence(config->on_silence_arg, e->upstream, e->sent_ms);
+		config->on_silence(config->on_silence_arg, e->sent_ms);
 	}
 }
 
@@ -401,6 +401,7 @@ static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answ
 {
 	struct exchange *e = arg;
 	enum upstream_outcome outcome;
+	bool lost_stream;
 
 	(void)via_tcp;
 	if (status == ARES_IO_OK && e->is_verbatim) {
@@ -413,10 +414,13 @@ static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answ
 	}
 	outcome = outcome_of(status);
 	note_outcome(e, outcome);
-	if (outcome == UPSTREAM_UNREACHABLE && e->by_stream && !e->sending) {
+	lost_stream = outcome == UPSTREAM_UNREACHABLE && e->by_stream;
+	if (lost_stream) {
 		note_silence(e);
 	}
-	if (e->sending) {
+	/* When several connections are given up at once, nobody is to be told before all of them
+	 * are: what is sent next would go by one of the others. */
+	if (e->sending || lost_stream) {
 		e->early_outcome = outcome;
 		loop_run_task(e->upstream->config.loop, &e->early_task, on_early);
 	} else {
@@ -483,13 +487,18 @@ static void on_dropped(void *arg, const uint8_t *question, size_t len, bool othe
 }
 
 /* Padding is for those who read along, and would tell them nothing in clear text (RFC 7830 section
- * 6). */
+ * 6); DNSCrypt has its own. For how long HTTPS connections stay is not DNS's to say. */
 static unsigned encryption_flags(const struct upstream *u)
 {
-	if (!endpoint_is_encrypted(&u->config.endpoint)) {
-		return 0;
+	unsigned flags = 0;
+
+	if (u->config.endpoint.protocol == ENDPOINT_TLS) {
+		flags |= DNSMSG_SEND_KEEPALIVE;
 	}
-	return DNSMSG_SEND_KEEPALIVE | (u->config.padding ? DNSMSG_SEND_PADDING : 0u);
+	if (u->config.padding && endpoint_has_tls(&u->config.endpoint)) {
+		flags |= DNSMSG_SEND_PADDING;
+	}
+	return flags;
 }
 
 /* The message for an exchange, with our mark if the server gets one. Returns its length. */
@@ -522,7 +531,7 @@ static void send_message(struct exchange *e, const uint8_t *msg, size_t len)
 	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
 	e->sending = true;
-	carrier_send(u->carrier, e->by_stream, msg, len, on_answer, e, &e->sent_id);
+	e->sent_id = carrier_send(u->carrier, e->by_stream, msg, len, on_answer, e);
 	e->sending = false;
 }
 
@@ -554,6 +563,7 @@ static void choose_defences(struct exchange *e, bool by_stream)
 			 defence_wants_stream(&u->defence, now_ms(u));
 	e->by_stream = by_stream || e->for_defence || endpoint_is_stream(&u->config.endpoint);
 	e->mixed_case = !e->by_stream && !e->is_verbatim && u->config.randomize_case &&
+			!endpoint_is_encrypted(&u->config.endpoint) &&
 			defence_wants_case(&u->defence, e->again, now_ms(u));
 	if (e->mixed_case) {
 		crypto_pool_take(&u->random, random, sizeof random);
@@ -598,7 +608,7 @@ struct exchange *upstream_ask(struct upstream *u, const struct upstream_question
 void upstream_doubt_streams(struct upstream *u, uint64_t since_ms)
 {
 	if (u->stream_heard_ms < since_ms) {
-		carrier_note_network(u->carrier);
+		carrier_break_streams(u->carrier);
 	}
 }
 
