@@ -190,6 +190,7 @@ static void channel_init(struct ares_io *io, enum channel_kind kind)
 		.datagram = io->config.datagram,
 		.stream = io->config.stream,
 		.peer = io->config.peer,
+		.route = io->config.route,
 		.timeout_ms = lookups ? lookup_timeout_ms(&io->config) : io->config.timeout_ms,
 		/* A lookup asks twice, and some slots wait for answers that nobody wants any more.
 		 */

@@ -57,9 +57,10 @@ struct ares_io_config {
 	 * (NULL). */
 	const struct transport_ops *datagram;
 	const struct transport_ops *stream;
-	void *peer;       /* what these two have to know of the server (transport.h); borrowed; must
-			     outlive the end of the turn of ares_io_free() */
-	bool stream_only; /* never send datagrams */
+	void *peer; /* what these two have to know of the server (transport.h); borrowed; must
+		       outlive the end of the turn of ares_io_free() */
+	const struct socks_route *route; /* the same: a proxy; then stream_only */
+	bool stream_only;                /* never send datagrams */
 	/* How often a raw exchange is sent on streams that break under it; 0: twice, so that it
 	 * survives the end of a connection once. Whoever counts what is sent wants 1. */
 	uint32_t stream_tries;

@@ -27,6 +27,19 @@ _Static_assert(crypto_generichash_BYTES_MIN <= 32 && crypto_generichash_KEYBYTES
 		       crypto_generichash_KEYBYTES_MAX >= 32,
 	       "BLAKE2b key and result");
 _Static_assert(crypto_shorthash_BYTES == sizeof(uint64_t), "SipHash result");
+_Static_assert(crypto_box_PUBLICKEYBYTES == CRYPTO_PUBLIC_BYTES &&
+		       crypto_box_SECRETKEYBYTES == sizeof((struct crypto_secret *)0)->bytes &&
+		       crypto_box_BEFORENMBYTES == sizeof((struct crypto_shared *)0)->bytes &&
+		       crypto_box_NONCEBYTES == CRYPTO_NONCE_BYTES &&
+		       crypto_box_MACBYTES == CRYPTO_BOX_BYTES,
+	       "boxes with XSalsa20");
+_Static_assert(crypto_box_curve25519xchacha20poly1305_BEFORENMBYTES == crypto_box_BEFORENMBYTES &&
+		       crypto_box_curve25519xchacha20poly1305_NONCEBYTES == CRYPTO_NONCE_BYTES &&
+		       crypto_box_curve25519xchacha20poly1305_MACBYTES == CRYPTO_BOX_BYTES,
+	       "boxes with XChaCha20");
+_Static_assert(crypto_sign_PUBLICKEYBYTES == CRYPTO_PUBLIC_BYTES &&
+		       crypto_sign_BYTES == CRYPTO_SIGNATURE_BYTES,
+	       "Ed25519");
 
 int crypto_init(void)
 {
@@ -179,4 +192,53 @@ bool crypto_password_verify(const char *hash, const void *password, size_t len)
 	}
 	memcpy(text, hash, strlen(hash));
 	return crypto_pwhash_str_verify(text, password, len) == 0;
+}
+
+/* --- boxes ----------------------------------------------------------------------------------- */
+
+void crypto_pair(uint8_t ret_public[CRYPTO_PUBLIC_BYTES], struct crypto_secret *ret_secret)
+{
+	crypto_box_keypair(ret_public, ret_secret->bytes);
+}
+
+int crypto_agree(enum crypto_cipher cipher, const struct crypto_secret *ours,
+		 const uint8_t theirs[CRYPTO_PUBLIC_BYTES], struct crypto_shared *ret_shared)
+{
+	int r = cipher == CRYPTO_XCHACHA20
+			? crypto_box_curve25519xchacha20poly1305_beforenm(ret_shared->bytes, theirs,
+									  ours->bytes)
+			: crypto_box_beforenm(ret_shared->bytes, theirs, ours->bytes);
+
+	ret_shared->cipher = cipher;
+	return r < 0 ? -EINVAL : 0;
+}
+
+void crypto_lock(const struct crypto_shared *shared, const uint8_t nonce[CRYPTO_NONCE_BYTES],
+		 const uint8_t *plain, size_t len, uint8_t *ret_box)
+{
+	/* Both fail only for lengths that no memory has. */
+	if (shared->cipher == CRYPTO_XCHACHA20) {
+		(void)crypto_box_curve25519xchacha20poly1305_easy_afternm(ret_box, plain, len,
+									  nonce, shared->bytes);
+	} else {
+		(void)crypto_box_easy_afternm(ret_box, plain, len, nonce, shared->bytes);
+	}
+}
+
+int crypto_unlock(const struct crypto_shared *shared, const uint8_t nonce[CRYPTO_NONCE_BYTES],
+		  const uint8_t *box, size_t len, uint8_t *ret_plain)
+{
+	int r = shared->cipher == CRYPTO_XCHACHA20
+			? crypto_box_curve25519xchacha20poly1305_open_easy_afternm(
+				  ret_plain, box, len, nonce, shared->bytes)
+			: crypto_box_open_easy_afternm(ret_plain, box, len, nonce, shared->bytes);
+
+	return r < 0 ? -EBADMSG : 0;
+}
+
+bool crypto_signed_by(const uint8_t key[CRYPTO_PUBLIC_BYTES],
+		      const uint8_t signature[CRYPTO_SIGNATURE_BYTES], const uint8_t *buf,
+		      size_t len)
+{
+	return crypto_sign_verify_detached(signature, buf, len, key) == 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * All the cryptography of the suite: random numbers, keyed hashing, password hashes. The only user
- * of libsodium. Thread: any, after crypto_init().
+ * Cryptography: random numbers, keyed hashing, password hashes, public-key boxes and signatures.
+ * The only user of libsodium. Thread: any, after crypto_init().
  */
 #ifndef COMMON_CRYPTO_H
 #define COMMON_CRYPTO_H
@@ -65,5 +65,51 @@ bool crypto_password_hash_valid(const char *hash);
 
 /* Whether the password fits the hash. Takes as long as hashing: never on a loop. */
 bool crypto_password_verify(const char *hash, const void *password, size_t len);
+
+/* --- boxes: X25519 and a stream cipher with Poly1305, as DNSCrypt has them ------------------- */
+
+enum crypto_cipher {
+	CRYPTO_XSALSA20,
+	CRYPTO_XCHACHA20,
+};
+
+#define CRYPTO_PUBLIC_BYTES 32
+#define CRYPTO_NONCE_BYTES  24
+/* How much longer a box is than what is in it. */
+#define CRYPTO_BOX_BYTES    16
+
+struct crypto_secret {
+	uint8_t bytes[32];
+};
+
+/* What two who know each other's public keys have in common. */
+struct crypto_shared {
+	enum crypto_cipher cipher;
+	uint8_t bytes[32];
+};
+
+/* Make a pair of keys. */
+void crypto_pair(uint8_t ret_public[CRYPTO_PUBLIC_BYTES], struct crypto_secret *ret_secret);
+
+/* 0, or -EINVAL when their key is one that gives a secret which everybody knows. */
+int crypto_agree(enum crypto_cipher cipher, const struct crypto_secret *ours,
+		 const uint8_t theirs[CRYPTO_PUBLIC_BYTES], struct crypto_shared *ret_shared);
+
+/* Encrypt len bytes to ret_box, which gets CRYPTO_BOX_BYTES more; it may overlap with `plain`. A
+ * nonce must never be used twice with one secret. */
+void crypto_lock(const struct crypto_shared *shared, const uint8_t nonce[CRYPTO_NONCE_BYTES],
+		 const uint8_t *plain, size_t len, uint8_t *ret_box);
+
+/* Decrypt a box of len bytes to ret_plain, which gets CRYPTO_BOX_BYTES less and may overlap with
+ * it. 0, or -EBADMSG when this secret and nonce have not made it. */
+int crypto_unlock(const struct crypto_shared *shared, const uint8_t nonce[CRYPTO_NONCE_BYTES],
+		  const uint8_t *box, size_t len, uint8_t *ret_plain);
+
+#define CRYPTO_SIGNATURE_BYTES 64
+
+/* Whether the owner of this Ed25519 key has signed the bytes. */
+bool crypto_signed_by(const uint8_t key[CRYPTO_PUBLIC_BYTES],
+		      const uint8_t signature[CRYPTO_SIGNATURE_BYTES], const uint8_t *buf,
+		      size_t len);
 
 #endif

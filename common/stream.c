@@ -31,10 +31,13 @@ static void stream_fail(struct stream *s, int error)
 /* Before the handshake is over, what it waits for. */
 static uint32_t handshake_events(const struct stream *s)
 {
-	if (!s->connected || s->layer->ops->wants_write(s->layer)) {
-		return LOOP_WRITE;
+	bool wants_write = !s->connected;
+
+	if (s->connected) {
+		wants_write =
+			s->proxy ? s->proxy->out_len > 0 : s->layer->ops->wants_write(s->layer);
 	}
-	return LOOP_READ;
+	return wants_write ? LOOP_WRITE : LOOP_READ;
 }
 
 /* Ask the loop for what can bring us on. */
@@ -249,6 +252,46 @@ static void stream_shake_hands(struct stream *s)
 	}
 }
 
+/* Send and read as far as that goes. 0 when the talk with the proxy is over, -EAGAIN or -errno. */
+static int stream_talk(struct stream *s)
+{
+	struct socks_client *proxy = s->proxy;
+	uint8_t bytes[SOCKS_TEXT_MAX + 2];
+	int r = 0;
+
+	while (r == 0 && !socks_client_is_done(proxy)) {
+		bool sends = proxy->out_len > 0;
+		ssize_t n = sends ? send(s->watch.fd, proxy->out, proxy->out_len, MSG_NOSIGNAL)
+				  : recv(s->watch.fd, bytes, socks_client_want(proxy), 0);
+
+		if (n < 0) {
+			r = errno == EINTR ? 0 : -errno;
+		} else if (sends) {
+			socks_client_sent(proxy, (size_t)n);
+		} else {
+			r = n == 0 ? -ECONNRESET : socks_client_take(proxy, bytes, (size_t)n);
+		}
+	}
+	return r;
+}
+
+static void stream_talk_to_proxy(struct stream *s)
+{
+	int r = stream_talk(s);
+
+	if (r == -EAGAIN) {
+		stream_update_events(s);
+		return;
+	}
+	if (r < 0) {
+		stream_fail(s, -r);
+		return;
+	}
+	free(s->proxy);
+	s->proxy = NULL;
+	stream_shake_hands(s);
+}
+
 static void stream_take_connection(struct stream *s)
 {
 	int error = 0;
@@ -262,7 +305,11 @@ static void stream_take_connection(struct stream *s)
 		return;
 	}
 	s->connected = true;
-	stream_shake_hands(s);
+	if (s->proxy) {
+		stream_talk_to_proxy(s);
+	} else {
+		stream_shake_hands(s);
+	}
 }
 
 static void stream_on_drained(struct stream *s)
@@ -289,6 +336,10 @@ static void stream_on_ready(struct watch *watch, uint32_t events)
 
 	if (!s->connected) {
 		stream_take_connection(s);
+		return;
+	}
+	if (s->proxy) {
+		stream_talk_to_proxy(s);
 		return;
 	}
 	if (!s->open) {
@@ -363,18 +414,27 @@ static int stream_start(struct stream *s, int fd, uint32_t events)
 }
 
 int stream_connect(struct stream *s, struct loop *loop, const struct addr *server,
-		   struct stream_layer *layer, const struct stream_user *user)
+		   const struct socks_route *route, struct stream_layer *layer,
+		   const struct stream_user *user)
 {
+	const struct addr *peer = route ? &route->proxy.addr : server;
 	const int one = 1;
-	int fd = socket(server->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(peer->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int r = fd < 0 ? -errno : 0;
 
 	stream_init(s, loop, layer, user);
+	if (r == 0 && route) {
+		s->proxy = malloc(sizeof *s->proxy);
+		r = s->proxy ? 0 : -ENOMEM;
+	}
 	if (r == 0) {
+		if (route) {
+			socks_client_init(s->proxy, route);
+		}
 		/* Messages are gathered here, and those that are flushed should not wait for an
 		 * acknowledgement. */
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-		if (connect(fd, &server->sa, addr_len(server)) < 0 && errno != EINPROGRESS) {
+		if (connect(fd, &peer->sa, addr_len(peer)) < 0 && errno != EINPROGRESS) {
 			r = -errno;
 		}
 	}
@@ -412,6 +472,8 @@ void stream_close(struct stream *s)
 		close(fd);
 	}
 	stream_drop_out(s);
+	free(s->proxy);
+	s->proxy = NULL;
 	s->layer = NULL;
 	s->open = false;
 	s->loop = NULL;

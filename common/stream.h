@@ -14,6 +14,7 @@
 
 #include "common/addr.h"
 #include "common/loop.h"
+#include "common/socks_client.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,6 +64,8 @@ struct stream {
 	struct loop *loop; /* NULL: closed */
 	const struct stream_user *user;
 	struct stream_layer *layer; /* NULL: none */
+	struct socks_client
+		*proxy; /* the talk with it, owned; NULL: there is none, or it is over */
 	struct watch watch;
 	struct task task; /* to read what is pending in the layer, or to report an error */
 	uint32_t events;  /* that the loop was asked for */
@@ -80,10 +83,13 @@ struct stream {
 	size_t out_cap;
 };
 
-/* Begin to connect. Takes ownership of the layer, also when it fails. 0 or -errno (the stream is
- * closed then). The user is borrowed until the close. */
+/* Begin to connect. With a route (borrowed until the close) the connection is made through its
+ * proxy to the server that it names, and `server` is not looked at. Takes ownership of the layer,
+ * also when it fails. 0 or -errno (the stream is closed then). The user is borrowed until the
+ * close. */
 int stream_connect(struct stream *stream, struct loop *loop, const struct addr *server,
-		   struct stream_layer *layer, const struct stream_user *user);
+		   const struct socks_route *route, struct stream_layer *layer,
+		   const struct stream_user *user);
 
 /* Begin with a connected socket. Takes ownership of both, also when it fails. 0 or -errno. */
 int stream_accept(struct stream *stream, struct loop *loop, int fd, struct stream_layer *layer,

@@ -14,6 +14,7 @@
 
 #include "common/addr.h"
 #include "common/loop.h"
+#include "common/socks_client.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -57,6 +58,9 @@ struct transport_config {
 	/* What the transport has to know of the server besides its address: see each kind.
 	 * Borrowed; outlives the transport. */
 	void *peer;
+	/* Through which proxy it goes, instead of to `server`; NULL: none. Streams only; DNSCrypt
+	 * cannot. Borrowed; outlives the transport. */
+	const struct socks_route *route;
 };
 
 struct transport_ops {
@@ -87,5 +91,11 @@ extern const struct transport_ops transport_udp;
 /* TCP, RFC 7766: one connection, pipelined, answers in any order, silent peers given up, idle
  * connections closed. */
 extern const struct transport_ops transport_tcp;
+
+/* DNSCrypt (dnscrypt.h), by datagram, and by stream what was truncated: a connection for each
+ * message, as the protocol has it. config.peer is the server's struct dnscrypt_peer. Messages wait
+ * while a certificate is fetched. */
+extern const struct transport_ops transport_dnscrypt_udp;
+extern const struct transport_ops transport_dnscrypt_tcp;
 
 #endif

@@ -142,6 +142,9 @@ static uint32_t conn_silence_ms(const struct stream_transport *conn)
 {
 	uint32_t ms = conn->config.timeout_ms / 4 * 3;
 
+	if (conn->config.route && !conn->stream.open) {
+		return conn->config.timeout_ms; /* proxies take their time to get there */
+	}
 	return ms < SILENCE_MAX_MS ? ms : SILENCE_MAX_MS;
 }
 
@@ -318,8 +321,8 @@ struct transport *stream_transport_open(const struct stream_kind *kind,
 		conn->user_ops = user_ops;
 		conn->user = user;
 		conn->heard_ms = loop_now_ms(config->loop);
-		r = stream_connect(&conn->stream, config->loop, &config->server, layer,
-				   &conn_stream_user);
+		r = stream_connect(&conn->stream, config->loop, &config->server, config->route,
+				   layer, &conn_stream_user);
 	}
 	if (r == 0) {
 		r = conn_arm(conn, conn->heard_ms + conn_idle_ms(conn));

@@ -249,7 +249,8 @@ int vsock_connect(int handle, const struct sockaddr *sa, socklen_t sa_len, void 
 	struct transport_config config = { .loop = set->loop,
 					   .timeout_ms = set->timeout_ms,
 					   .max_open = set->max_open,
-					   .peer = set->peer };
+					   .peer = set->peer,
+					   .route = set->route };
 
 	(void)sa_len;
 	assert(index < set->server_count);

@@ -45,9 +45,10 @@ struct vsock_set {
 	size_t server_count;
 	const struct transport_ops *datagram;
 	const struct transport_ops *stream;
-	void *peer;          /* of the transports' configuration */
-	uint32_t timeout_ms; /* how long an answer is of use */
-	uint32_t max_open;   /* messages waiting for an answer, on one socket */
+	void *peer;                      /* of the transports' configuration */
+	const struct socks_route *route; /* the same */
+	uint32_t timeout_ms;             /* how long an answer is of use */
+	uint32_t max_open;               /* messages waiting for an answer, on one socket */
 	/* Of an answer c-ares gets header and question only, as a SERVFAIL (which it must have been
 	 * told to pass on). It would act on the rest: ask again without EDNS after FORMERR, over
 	 * TCP after TC, give up on what it cannot parse, learn from the time a good answer took. */

@@ -3,12 +3,22 @@
 
 #include "common/container.h"
 
+#include "common/log.h"
+#include "common/transport_https.h"
+
 #include "dnsproxyd/bootstrap.h"
+#include "dnsproxyd/dnscrypt_server.h"
 #include "dnsproxyd/encryption.h"
+#include "dnsproxyd/metrics.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum {
+	HTTPS_PORT = 443,
+};
 
 /* A message that waits for the server's address. */
 struct parcel {
@@ -16,7 +26,6 @@ struct parcel {
 	bool by_stream;
 	ares_io_answer_fn fn;
 	void *arg;
-	uint16_t *ret_id;
 	size_t len;
 	uint8_t query[];
 };
@@ -25,17 +34,22 @@ struct parcel {
 struct trip {
 	struct carrier *carrier;
 	struct addr addr;
+	uint8_t id[2]; /* of the message, which c-ares may have changed on the way */
 	ares_io_answer_fn fn;
 	void *arg;
-	bool sending; /* send_now() is not done with it yet */
-	bool over;
 };
 
 struct carrier {
 	struct carrier_config config;
-	struct encryption encryption; /* of an encrypted server */
-	struct ares_io *io;           /* NULL: no address is known */
-	struct addr addr;             /* that it goes to */
+	struct encryption encryption; /* of a server with TLS */
+	struct https_peer https;      /* of one with HTTPS */
+	char authority[ENDPOINT_NAME_MAX + ADDR_TEXT_MAX];
+	struct log_limit https_log;
+	struct dnscrypt_server dnscrypt; /* of one with DNSCrypt */
+	bool has_route;
+	struct socks_route route; /* through the group's proxy */
+	struct ares_io *io;       /* NULL: no address is known */
+	struct addr addr;         /* that it goes to */
 
 	/* Of a server given by name; else NULL. */
 	struct bootstrap *bootstrap;
@@ -60,11 +74,27 @@ static struct ares_io *new_io(struct carrier *c, const struct addr *addr)
 		.max_open = c->config.max_open,
 		.on_dropped = c->config.on_dropped,
 		.on_dropped_arg = c->config.on_dropped_arg,
+		.route = c->has_route ? &c->route : NULL,
+		.stream_only = c->has_route,
 	};
 
-	if (c->config.endpoint.protocol == ENDPOINT_TLS) {
+	switch (c->config.endpoint.protocol) {
+	case ENDPOINT_UDP:
+	case ENDPOINT_TCP:
+		break;
+	case ENDPOINT_TLS:
 		config.stream = &transport_tls;
 		config.peer = &c->encryption.peer;
+		break;
+	case ENDPOINT_HTTPS:
+		config.stream = &transport_https;
+		config.peer = &c->https;
+		break;
+	case ENDPOINT_DNSCRYPT:
+		config.datagram = &transport_dnscrypt_udp;
+		config.stream = &transport_dnscrypt_tcp;
+		config.peer = c->dnscrypt.peer;
+		break;
 	}
 	return ares_io_new(&config);
 }
@@ -102,51 +132,53 @@ static void on_trip_over(void *arg, enum ares_io_status status, const uint8_t *a
 			 bool via_tcp)
 {
 	struct trip *trip = arg;
+	uint8_t *copy = NULL;
 
 	if (status == ARES_IO_UNREACHABLE || status == ARES_IO_TIMEOUT) {
 		bootstrap_note_failure(trip->carrier->bootstrap, &trip->addr);
 	}
-	trip->over = true;
-	trip->fn(trip->arg, status, answer, len, via_tcp);
-	if (!trip->sending) {
-		free(trip);
+	if (answer && memcmp(answer, trip->id, sizeof trip->id) != 0) {
+		copy = malloc(len);
+		if (copy) {
+			memcpy(copy, answer, len);
+			memcpy(copy, trip->id, sizeof trip->id);
+			answer = copy;
+		}
 	}
+	trip->fn(trip->arg, status, answer, len, via_tcp);
+	free(copy);
+	free(trip);
 }
 
-/* Whoever asked may be gone when the call back comes before this returns; ret_id with it, unless it
- * is about to be set within carrier_send(). */
-static void send_now(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
-		     ares_io_answer_fn fn, void *arg, uint16_t *ret_id)
+static uint16_t id_of(const uint8_t *query)
+{
+	return (uint16_t)(query[0] << 8 | query[1]);
+}
+
+static uint16_t send_now(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
+			 ares_io_answer_fn fn, void *arg)
 {
 	enum ares_io_via via = by_stream ? ARES_IO_VIA_STREAM : ARES_IO_VIA_DATAGRAM;
 	struct trip *trip;
-	uint16_t id;
 
 	if (!c->bootstrap) {
-		*ret_id = ares_io_send_via(c->io, via, query, len, fn, arg);
-		return;
+		return ares_io_send_via(c->io, via, query, len, fn, arg);
 	}
 	trip = malloc(sizeof *trip);
 	if (!trip || !c->io) {
 		free(trip);
 		fn(arg, ARES_IO_REFUSED, NULL, 0, false);
-		return;
+		return id_of(query);
 	}
-	*trip = (struct trip){
-		.carrier = c, .addr = c->addr, .fn = fn, .arg = arg, .sending = true
-	};
-	id = ares_io_send_via(c->io, via, query, len, on_trip_over, trip);
-	trip->sending = false;
-	if (trip->over) {
-		free(trip);
-	} else {
-		*ret_id = id;
-	}
+	*trip = (struct trip){ .carrier = c, .addr = c->addr, .fn = fn, .arg = arg };
+	memcpy(trip->id, query, sizeof trip->id);
+	(void)ares_io_send_via(c->io, via, query, len, on_trip_over, trip);
+	return id_of(query);
 }
 
 /* Keep a message until the address is known. */
 static void wait_for_address(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
-			     ares_io_answer_fn fn, void *arg, uint16_t *ret_id)
+			     ares_io_answer_fn fn, void *arg)
 {
 	struct parcel *parcel = NULL;
 
@@ -157,9 +189,7 @@ static void wait_for_address(struct carrier *c, bool by_stream, const uint8_t *q
 		fn(arg, ARES_IO_REFUSED, NULL, 0, false);
 		return;
 	}
-	*parcel = (struct parcel){
-		.by_stream = by_stream, .fn = fn, .arg = arg, .ret_id = ret_id, .len = len
-	};
+	*parcel = (struct parcel){ .by_stream = by_stream, .fn = fn, .arg = arg, .len = len };
 	memcpy(parcel->query, query, len);
 	*c->parcels_tail = parcel;
 	c->parcels_tail = &parcel->next;
@@ -192,8 +222,8 @@ static void on_lookup_done(void *arg)
 
 		parcels = parcel->next;
 		if (addr) {
-			send_now(c, parcel->by_stream, parcel->query, parcel->len, parcel->fn,
-				 parcel->arg, parcel->ret_id);
+			(void)send_now(c, parcel->by_stream, parcel->query, parcel->len, parcel->fn,
+				       parcel->arg);
 		} else {
 			parcel->fn(parcel->arg, ARES_IO_UNREACHABLE, NULL, 0, false);
 		}
@@ -202,15 +232,15 @@ static void on_lookup_done(void *arg)
 }
 
 static void send_by_name(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
-			 ares_io_answer_fn fn, void *arg, uint16_t *ret_id)
+			 ares_io_answer_fn fn, void *arg)
 {
 	const struct addr *addr = bootstrap_address(c->bootstrap);
 
 	if (addr) {
 		use_address(c, addr);
-		send_now(c, by_stream, query, len, fn, arg, ret_id);
+		(void)send_now(c, by_stream, query, len, fn, arg);
 	} else if (bootstrap_is_busy(c->bootstrap)) {
-		wait_for_address(c, by_stream, query, len, fn, arg, ret_id);
+		wait_for_address(c, by_stream, query, len, fn, arg);
 	} else {
 		fn(arg, ARES_IO_UNREACHABLE, NULL, 0, false);
 	}
@@ -218,29 +248,26 @@ static void send_by_name(struct carrier *c, bool by_stream, const uint8_t *query
 
 /* --- the interface --------------------------------------------------------------------------- */
 
-void carrier_send(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
-		  ares_io_answer_fn fn, void *arg, uint16_t *ret_id)
+uint16_t carrier_send(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
+		      ares_io_answer_fn fn, void *arg)
 {
 	by_stream = by_stream || endpoint_is_stream(&c->config.endpoint);
-	if (c->bootstrap) {
-		send_by_name(c, by_stream, query, len, fn, arg, ret_id);
-	} else {
-		send_now(c, by_stream, query, len, fn, arg, ret_id);
+	if (!c->bootstrap) {
+		return send_now(c, by_stream, query, len, fn, arg);
 	}
+	send_by_name(c, by_stream, query, len, fn, arg);
+	return id_of(query);
 }
 
 void carrier_note_keepalive(struct carrier *c, uint16_t keepalive)
 {
-	if (endpoint_is_encrypted(&c->config.endpoint)) {
+	if (c->config.endpoint.protocol == ENDPOINT_TLS) {
 		encryption_note_keepalive(&c->encryption, keepalive);
 	}
 }
 
-void carrier_note_network(struct carrier *c)
+void carrier_break_streams(struct carrier *c)
 {
-	if (c->bootstrap) {
-		bootstrap_note_network(c->bootstrap);
-	}
 	if (c->io) {
 		ares_io_break_streams(c->io);
 	}
@@ -249,10 +276,85 @@ void carrier_note_network(struct carrier *c)
 	}
 }
 
+void carrier_note_network(struct carrier *c)
+{
+	if (c->bootstrap) {
+		bootstrap_note_network(c->bootstrap);
+	}
+	carrier_break_streams(c);
+}
+
 uint64_t carrier_dropped_count(const struct carrier *c)
 {
 	return c->dropped_count + (c->io ? ares_io_dropped_count(c->io) : 0) +
 	       (c->old_io ? ares_io_dropped_count(c->old_io) : 0);
+}
+
+static void on_http_error(void *arg, unsigned status)
+{
+	struct carrier *c = arg;
+	char text[ENDPOINT_TEXT_MAX];
+	uint32_t suppressed;
+
+	metrics_add(c->config.metrics, METRIC_upstream_http_errors, 1);
+	if (log_limit_ok(&c->https_log, loop_now_ms(c->config.loop), &suppressed)) {
+		log_event(LOG_LEVEL_WARNING, "upstream-http-error",
+			  KV_TEXT("server", endpoint_format(&c->config.endpoint, text)),
+			  KV_UINT("status", status), KV_UINT("suppressed", suppressed));
+	}
+}
+
+/* What a URL has between "//" and the path. */
+static void write_authority(struct carrier *c)
+{
+	const struct endpoint *endpoint = &c->config.endpoint;
+	char text[ADDR_TEXT_MAX];
+	bool brackets = endpoint->name[0] == '\0' && endpoint->addr.sa.sa_family == AF_INET6;
+	const char *host = endpoint->name[0] ? endpoint->name
+					     : addr_format_ip(&endpoint->addr, text, sizeof text);
+	int len = snprintf(c->authority, sizeof c->authority, brackets ? "[%s]" : "%s", host);
+
+	if (endpoint->port != HTTPS_PORT) {
+		snprintf(c->authority + len, sizeof c->authority - (size_t)len, ":%u",
+			 endpoint->port);
+	}
+}
+
+/* What the protocol needs beside an address. 0 or -errno. */
+static int init_protocol(struct carrier *c)
+{
+	const struct carrier_config *config = &c->config;
+	const struct endpoint *endpoint = &config->endpoint;
+	bool is_https = endpoint->protocol == ENDPOINT_HTTPS;
+
+	if (endpoint->protocol == ENDPOINT_DNSCRYPT) {
+		return dnscrypt_server_init(&c->dnscrypt, config->loop, config->metrics, endpoint,
+					    config->timeout_ms);
+	}
+	if (!endpoint_has_tls(endpoint)) {
+		return 0;
+	}
+	if (is_https) {
+		write_authority(c);
+		c->https = (struct https_peer){ .tls = &c->encryption.peer,
+						.authority = c->authority,
+						.path = config->endpoint.path,
+						.on_http_error = on_http_error,
+						.arg = c };
+	}
+	return encryption_init(&c->encryption, config->loop, config->metrics, endpoint,
+			       &config->group->security, is_https ? "h2" : "dot", is_https);
+}
+
+static void set_route(struct carrier *c)
+{
+	const struct endpoint *endpoint = &c->config.endpoint;
+
+	c->has_route = true;
+	c->route = (struct socks_route){ .proxy = c->config.group->proxy,
+					 .addr = endpoint->addr,
+					 .port = endpoint->port };
+	snprintf(c->route.name, sizeof c->route.name, "%s", endpoint->name);
 }
 
 /* 0 or -errno. */
@@ -260,13 +362,12 @@ static int carrier_init(struct carrier *c)
 {
 	const struct carrier_config *config = &c->config;
 	const struct group_config *group = config->group;
-	int r = 0;
+	int r = init_protocol(c);
 
-	if (endpoint_is_encrypted(&config->endpoint)) {
-		r = encryption_init(&c->encryption, config->loop, config->metrics,
-				    &config->endpoint, &group->security, "dot", false);
+	if (group && group->has_proxy) {
+		set_route(c);
 	}
-	if (r == 0 && endpoint_needs_address(&config->endpoint)) {
+	if (r == 0 && !c->has_route && endpoint_needs_address(&config->endpoint)) {
 		const struct bootstrap_config bootstrap_config = {
 			.loop = config->loop,
 			.metrics = config->metrics,
@@ -327,5 +428,6 @@ void carrier_free(struct carrier *c)
 	ares_io_free(c->old_io);
 	bootstrap_free(c->bootstrap);
 	encryption_done(&c->encryption);
+	dnscrypt_server_done(&c->dnscrypt);
 	free(c);
 }

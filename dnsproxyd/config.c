@@ -168,8 +168,9 @@ static int add_server(const struct config *config, struct group_config *group,
 	}
 	if (r < 0) {
 		params_fail(reterr, section, field,
-			    "IP[:PORT], tcp://IP[:PORT], tls://IP[:PORT][#NAME] or "
-			    "tls://NAME[:PORT]",
+			    "IP[:PORT], tcp://IP[:PORT], tls://IP[:PORT][#NAME], "
+			    "tls://NAME[:PORT], https://IP[:PORT]/PATH[#NAME], "
+			    "https://NAME[:PORT]/PATH or sdns://STAMP",
 			    "\"%s\" is no server", text);
 		return -1;
 	}
@@ -204,6 +205,9 @@ static int add_group(struct config *config, struct group_config *group,
 		if (add_server(config, group, section, p->servers.items[i], reterr) < 0) {
 			return -1;
 		}
+	}
+	if (config_load_proxy(group, section, reterr) < 0) {
+		return -1;
 	}
 	return config_load_security(group, section, reterr);
 }

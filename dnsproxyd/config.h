@@ -40,17 +40,19 @@ PARAM_DECLARE(server_params, SERVER_PARAMS);
 	   "Whether those lines hold the names that were asked for.")
 PARAM_DECLARE(log_params, LOG_PARAMS);
 
-#define LISTEN_PARAMS(P, PC)                                                               \
-	P(ADDRS, addresses, "address", NULL, 53, 0, RELOAD,                                \
-	  "Addresses to answer on, by UDP and TCP, or by TLS.")                            \
-	PC(protocol, "protocol", "dns", "dns|tls", RELOAD,                                 \
-	   "What is spoken there: dns (UDP and TCP) or tls (DNS over TLS, port 853).")     \
-	P(PATH, certificate, "certificate", NULL, 0, 0, RELOAD,                            \
-	  "PEM file of the certificate for protocol = tls, with those between it and its " \
-	  "authority; loaded again when it changes.")                                      \
-	P(PATH, key, "key", NULL, 0, 0, RELOAD,                                            \
-	  "PEM file of its private key, which not everyone may read.")                     \
-	P(NETS, clients, "clients", "local", 0, 0, RELOAD,                                 \
+#define LISTEN_PARAMS(P, PC)                                                                    \
+	P(ADDRS, addresses, "address", NULL, 53, 0, RELOAD,                                     \
+	  "Addresses to answer on, by UDP and TCP, or by TLS or HTTPS.")                        \
+	PC(protocol, "protocol", "dns", "dns|tls|https", RELOAD,                                \
+	   "What is spoken there: dns (UDP and TCP), tls (DNS over TLS, port 853) or "          \
+	   "https (DNS over HTTPS, port 443, at /dns-query).")                                  \
+	P(PATH, certificate, "certificate", NULL, 0, 0, RELOAD,                                 \
+	  "PEM file of the certificate for protocol = tls or https, with those between it and " \
+	  "its "                                                                                \
+	  "authority; loaded again when it changes.")                                           \
+	P(PATH, key, "key", NULL, 0, 0, RELOAD,                                                 \
+	  "PEM file of its private key, which not everyone may read.")                          \
+	P(NETS, clients, "clients", "local", 0, 0, RELOAD,                                      \
 	  "Who is answered: local (loopback, private and link-local networks), any, or networks.")
 PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 
@@ -58,17 +60,24 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 enum listen_protocol {
 	LISTEN_DNS,
 	LISTEN_TLS,
+	LISTEN_HTTPS,
 };
 
 #define UPSTREAM_PARAMS(P, PC)                                                                    \
 	P(TEXTS, servers, "server", NULL, 0, 0, RELOAD,                                           \
 	  "Servers to ask: ADDRESS, ADDRESS:PORT, or tcp://ADDRESS:PORT to ask by TCP "           \
 	  "only; by TLS tls://ADDRESS:PORT#NAME, whose certificate is for NAME, or without "      \
-	  "#NAME for the address, or tls://NAME:PORT. [upstream default] asks those that "        \
-	  "resolv-conf names by default.")                                                        \
+	  "#NAME for the address, or tls://NAME:PORT; by HTTPS likewise, "                        \
+	  "https://ADDRESS:PORT/PATH#NAME or https://NAME:PORT/PATH; by DNSCrypt and the others " \
+	  "with a stamp, sdns://STAMP. [upstream default] asks those that resolv-conf names by "  \
+	  "default.")                                                                             \
 	P(TEXTS, bootstrap, "bootstrap", NULL, 0, 0, RELOAD,                                      \
 	  "Servers that are asked for the addresses of servers given by name, and nothing "       \
 	  "else; written as server is, with addresses.")                                          \
+	P(TEXT, proxy, "proxy", NULL, 0, 0, RELOAD,                                               \
+	  "SOCKS5 proxy that these servers are asked through, and never directly: "               \
+	  "socks5://[USER:PASSWORD@]IP[:PORT]. Everything goes by stream then, and names of "     \
+	  "servers are for the proxy to look up.")                                                \
 	P(PATH, ca, "ca", NULL, 0, 0, RELOAD,                                                     \
 	  "PEM file of the authorities that may sign certificates of tls:// servers; none: "      \
 	  "those that the system trusts.")                                                        \
@@ -178,6 +187,8 @@ struct group_config {
 	struct endpoint bootstrap[CONFIG_BOOTSTRAP_MAX];
 	size_t bootstrap_count;
 	struct security_config security;
+	bool has_proxy;
+	struct socks_proxy proxy;
 };
 
 struct config {

@@ -11,10 +11,10 @@ enum {
 
 /* --- upstream servers ------------------------------------------------------------------------ */
 
-static bool has_encrypted(const struct endpoint *endpoints, size_t count)
+static bool has_tls(const struct endpoint *endpoints, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (endpoint_is_encrypted(&endpoints[i])) {
+		if (endpoint_has_tls(&endpoints[i])) {
 			return true;
 		}
 	}
@@ -62,7 +62,7 @@ static int add_bootstrap(struct group_config *group, const struct section *secti
 		struct endpoint *server = &group->bootstrap[i];
 
 		if (endpoint_parse(p->bootstrap.items[i], server) < 0 ||
-		    endpoint_needs_address(server)) {
+		    endpoint_needs_address(server) || server->protocol > ENDPOINT_TLS) {
 			params_fail(reterr, section, field,
 				    "IP[:PORT], tcp://IP[:PORT] or tls://IP[:PORT][#NAME]",
 				    "\"%s\" cannot be asked for addresses", p->bootstrap.items[i]);
@@ -78,7 +78,8 @@ static int check_names(const struct group_config *group, const struct section *s
 		       struct ini_error *reterr)
 {
 	for (size_t i = 0; i < group->server_count; i++) {
-		if (endpoint_needs_address(&group->servers[i]) && group->bootstrap_count == 0) {
+		if (endpoint_needs_address(&group->servers[i]) && group->bootstrap_count == 0 &&
+		    !group->has_proxy) {
 			params_fail(reterr, section, offsetof(struct upstream_params, servers),
 				    "bootstrap = ADDRESS, or an address before #NAME",
 				    "nobody knows the address of server %s",
@@ -87,6 +88,54 @@ static int check_names(const struct group_config *group, const struct section *s
 		}
 	}
 	return 0;
+}
+
+/* Nothing of the group is to leave but through its proxy. */
+static int check_proxy(const struct group_config *group, const struct section *section,
+		       struct ini_error *reterr)
+{
+	const size_t field = offsetof(struct upstream_params, proxy);
+
+	if (group->server_count == 0) {
+		params_fail(reterr, section, field, "server = ADDRESS",
+			    "[upstream %s] has a proxy, but no server", section->name);
+		return -1;
+	}
+	if (((const struct upstream_params *)section->values)->bootstrap.count > 0) {
+		params_fail(reterr, section, field, "no bootstrap",
+			    "the proxy looks up names, bootstrap servers would be asked directly");
+		return -1;
+	}
+	for (size_t i = 0; i < group->server_count; i++) {
+		if (group->servers[i].protocol == ENDPOINT_DNSCRYPT) {
+			params_fail(reterr, section, field, "servers by TCP, TLS or HTTPS",
+				    "DNSCrypt servers cannot be asked through a proxy");
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int config_load_proxy(struct group_config *group, const struct section *section,
+		      struct ini_error *reterr)
+{
+	const struct upstream_params *p = section->values;
+
+	if (!p->proxy) {
+		return 0;
+	}
+	if (socks_proxy_parse(p->proxy, &group->proxy) < 0) {
+		params_fail(reterr, section, offsetof(struct upstream_params, proxy),
+			    "socks5://[USER:PASSWORD@]IP[:PORT]", "that is no proxy");
+		return -1;
+	}
+	group->has_proxy = true;
+	for (size_t i = 0; i < group->server_count; i++) {
+		if (group->servers[i].protocol == ENDPOINT_UDP) {
+			group->servers[i].protocol = ENDPOINT_TCP;
+		}
+	}
+	return check_proxy(group, section, reterr);
 }
 
 static int load_trust(struct security_config *security, const struct section *section,
@@ -118,8 +167,8 @@ int config_load_security(struct group_config *group, const struct section *secti
 	    check_names(group, section, reterr) < 0) {
 		return -1;
 	}
-	if (!has_encrypted(group->servers, group->server_count) &&
-	    !has_encrypted(group->bootstrap, group->bootstrap_count) && !p->ca) {
+	if (!has_tls(group->servers, group->server_count) &&
+	    !has_tls(group->bootstrap, group->bootstrap_count) && !p->ca) {
 		return 0;
 	}
 	return load_trust(security, section, reterr);
@@ -139,7 +188,8 @@ static int check_ports(const struct listen_params *p, const struct section *sect
 	for (size_t i = 0; i < p->addresses.count; i++) {
 		if (addr_port(&p->addresses.items[i]) == DNS_PORT) {
 			params_fail(reterr, section, offsetof(struct listen_params, addresses),
-				    "ADDRESS:853, or another port",
+				    p->protocol == LISTEN_HTTPS ? "ADDRESS:443, or another port"
+								: "ADDRESS:853, or another port",
 				    "port 53 is for DNS without encryption");
 			return -1;
 		}
@@ -150,7 +200,8 @@ static int check_ports(const struct listen_params *p, const struct section *sect
 int config_load_certificate(struct listen_config *listen, const struct section *section,
 			    struct ini_error *reterr)
 {
-	static const char *const alpn[] = { "dot" };
+	static const char *const dot[] = { "dot" };
+	static const char *const https[] = { "h2" };
 	const struct listen_params *p = section->values;
 	const char *path = NULL;
 	const char *why = NULL;
@@ -158,7 +209,7 @@ int config_load_certificate(struct listen_config *listen, const struct section *
 	if (p->protocol == LISTEN_DNS) {
 		if (p->certificate || p->key) {
 			params_fail(reterr, section, offsetof(struct listen_params, protocol),
-				    "protocol = tls",
+				    "protocol = tls or https",
 				    "[listen %s] has a certificate, but does not encrypt",
 				    section->name);
 			return -1;
@@ -174,7 +225,8 @@ int config_load_certificate(struct listen_config *listen, const struct section *
 	if (check_ports(p, section, reterr) < 0) {
 		return -1;
 	}
-	listen->tls = tls_server_load(p->certificate, p->key, alpn, 1, &path, &why);
+	listen->tls = tls_server_load(p->certificate, p->key,
+				      p->protocol == LISTEN_HTTPS ? https : dot, 1, &path, &why);
 	if (!listen->tls) {
 		params_fail(reterr, section,
 			    path == p->key ? offsetof(struct listen_params, key)

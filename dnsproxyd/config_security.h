@@ -14,6 +14,11 @@
 int config_load_security(struct group_config *group, const struct section *section,
 			 struct ini_error *reterr);
 
+/* Find the proxy of a group whose servers are known; those that would be asked by UDP are asked by
+ * TCP then. 0, or -1 with *reterr. */
+int config_load_proxy(struct group_config *group, const struct section *section,
+		      struct ini_error *reterr);
+
 void config_drop_security(struct group_config *group);
 
 /* Load certificate and key of a section with protocol = tls; find keys that do not go together. 0,

@@ -6,6 +6,7 @@
 #include "dnsproxyd/metrics.h"
 
 #include <errno.h>
+#include <string.h>
 
 enum {
 	LOG_AGAIN_MS = 3600000,
@@ -59,17 +60,34 @@ static void on_refused(void *arg, enum tls_error error, const char *detail)
 		  KV_TEXT("meaning", tls_error_meaning(error)), KV_TEXT("detail", detail));
 }
 
+/* The keys that were configured for the group, and the certificates of the server's stamp. Returns
+ * how many. */
+static size_t collect_pins(const struct endpoint *endpoint, const struct security_config *security,
+			   struct tls_pin pins[CONFIG_PINS_MAX + STAMP_HASHES_MAX])
+{
+	size_t count = security->pin_count;
+
+	memcpy(pins, security->pins, count * sizeof pins[0]);
+	for (size_t i = 0; i < endpoint->hash_count && !security->is_opportunistic; i++) {
+		pins[count].kind = TLS_PIN_CERT;
+		memcpy(pins[count].sha256, endpoint->hashes[i], sizeof pins[count].sha256);
+		count++;
+	}
+	return count;
+}
+
 int encryption_init(struct encryption *e, struct loop *loop, struct metrics *metrics,
 		    const struct endpoint *endpoint, const struct security_config *security,
 		    const char *alpn, bool alpn_required)
 {
+	struct tls_pin pins[CONFIG_PINS_MAX + STAMP_HASHES_MAX];
 	bool by_pin = security->pin_count > 0 && endpoint->name[0] == '\0' && !security->has_ca;
 	const struct tls_client_config config = {
 		.trust = security->is_opportunistic || by_pin ? NULL : security->trust,
 		.name = endpoint->name[0] ? endpoint->name : NULL,
 		.address = endpoint->addr,
-		.pins = security->pins,
-		.pin_count = security->pin_count,
+		.pins = pins,
+		.pin_count = collect_pins(endpoint, security, pins),
 		.alpn = alpn,
 		.alpn_required = alpn_required,
 	};

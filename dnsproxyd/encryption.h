@@ -24,9 +24,9 @@ struct encryption {
 	bool is_early; /* said that the certificate is not valid yet */
 };
 
-/* For connections to this server, whose protocol over TLS is alpn (which it must know when that is
- * required). Everything is copied, or counted by reference. Must not be moved. 0 or -errno; done
- * must be called in any case. */
+/* For connections to this server (one with certificates as TLS has them), whose protocol over TLS
+ * is alpn (which it must know when that is required). Everything is copied, or counted by
+ * reference. Must not be moved. 0 or -errno; done must be called in any case. */
 int encryption_init(struct encryption *encryption, struct loop *loop, struct metrics *metrics,
 		    const struct endpoint *endpoint, const struct security_config *security,
 		    const char *alpn, bool alpn_required);

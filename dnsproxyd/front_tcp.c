@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/stream.h"
 
+#include "dnsproxyd/front_https.h"
 #include "dnsproxyd/metrics.h"
 
 #include <errno.h>
@@ -58,6 +59,8 @@ struct front_tcp {
 	struct query_context *context;
 	const struct netset *clients;
 	struct tls_server *tls; /* NULL: clear text */
+	bool is_https;          /* what is accepted goes to `https` */
+	struct front_https *https;
 	struct addr addr;
 	struct listener *listener; /* NULL once stopped */
 	struct tcp_client *first;
@@ -82,6 +85,18 @@ static void drop_query(struct tcp_query *q)
 	q->next->prev = q->prev;
 	q->client->open_count--;
 	free(q);
+}
+
+/* Any connection, also one by HTTPS. */
+static void on_connection_closed(void *arg, const struct addr *peer)
+{
+	struct front_tcp *f = arg;
+
+	client_counts_remove(f->context->tcp_clients, peer);
+	count(f, METRIC_tcp_now, -1);
+	if (f->listener) {
+		listener_fd_freed(f->listener);
+	}
 }
 
 /* The first question is there, or will not come. */
@@ -118,12 +133,8 @@ static void close_client(struct tcp_client *c)
 	if (c->next) {
 		c->next->prev = c->prev;
 	}
-	client_counts_remove(f->context->tcp_clients, &c->peer);
-	count(f, METRIC_tcp_now, -1);
 	loop_free_later(f->context->loop, &c->deferred, free_client);
-	if (f->listener) {
-		listener_fd_freed(f->listener);
-	}
+	on_connection_closed(f, &c->peer);
 }
 
 /* --- replies --------------------------------------------------------------------------------- */
@@ -363,8 +374,8 @@ static const struct stream_user stream_user = {
 
 /* --- accepting ------------------------------------------------------------------------------- */
 
-/* Takes ownership of fd. NULL: there is no client. */
-static struct tcp_client *new_client(struct front_tcp *f, int fd, const struct addr *peer)
+/* Takes ownership of fd. False: there is no client. */
+static bool new_client(struct front_tcp *f, int fd, const struct addr *peer)
 {
 	struct tcp_client *c = calloc(1, sizeof *c);
 	struct tls *tls = c && f->tls ? tls_accept(f->tls) : NULL;
@@ -372,7 +383,7 @@ static struct tcp_client *new_client(struct front_tcp *f, int fd, const struct a
 	if (!c || (f->tls && !tls)) {
 		close(fd);
 		free(c);
-		return NULL;
+		return false;
 	}
 	c->front = f;
 	c->peer = *peer;
@@ -382,14 +393,15 @@ static struct tcp_client *new_client(struct front_tcp *f, int fd, const struct a
 	if (stream_accept(&c->stream, f->context->loop, fd, tls ? tls_layer(tls) : NULL,
 			  &stream_user) < 0) {
 		free(c);
-		return NULL;
+		return false;
 	}
 	c->next = f->first;
 	if (c->next) {
 		c->next->prev = c;
 	}
 	f->first = c;
-	return c;
+	start_idle_timer(c);
+	return true;
 }
 
 /* Count one more connection of this client, if it may have it. */
@@ -406,7 +418,7 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 {
 	struct front_tcp *f = arg;
 	const int on = 1;
-	struct tcp_client *c;
+	bool accepted;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	if (!f->clients || !netset_contains(f->clients, peer) || !has_room(f, peer)) {
@@ -414,15 +426,18 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 		count(f, METRIC_tcp_refused, 1);
 		return;
 	}
-	c = new_client(f, fd, peer);
-	if (!c) {
+	if (f->is_https) {
+		accepted = front_https_accept(f->https, fd, peer, f->tls);
+	} else {
+		accepted = new_client(f, fd, peer);
+	}
+	if (!accepted) {
 		client_counts_remove(f->context->tcp_clients, peer);
 		count(f, METRIC_tcp_refused, 1);
 		return;
 	}
 	count(f, METRIC_tcp_accepted, 1);
 	count(f, METRIC_tcp_now, 1);
-	start_idle_timer(c);
 }
 
 static void on_event(void *arg, enum listener_event event, int error)
@@ -454,10 +469,13 @@ struct front_tcp *front_tcp_new(struct query_context *context, int fd, const str
 	}
 	f->context = context;
 	f->addr = *addr;
+	f->https = front_https_new(context, on_connection_closed, f);
 	f->listener = listener_start(context->loop, fd, &ops, f);
-	if (!f->listener) {
+	if (!f->listener || !f->https) {
 		int saved = errno;
 
+		listener_free(f->listener);
+		front_https_free(f->https);
 		free(f);
 		errno = saved;
 		return NULL;
@@ -466,11 +484,12 @@ struct front_tcp *front_tcp_new(struct query_context *context, int fd, const str
 }
 
 void front_tcp_set_clients(struct front_tcp *f, const struct netset *clients,
-			   struct tls_server *tls)
+			   struct tls_server *tls, bool is_https)
 {
 	struct tls_server *old = f->tls;
 
 	f->clients = clients;
+	f->is_https = is_https && tls;
 	f->tls = tls ? tls_server_ref(tls) : NULL;
 	tls_server_free(old);
 }
@@ -508,6 +527,7 @@ void front_tcp_stop(struct front_tcp *f)
 		stop_client(c);
 		c = next;
 	}
+	front_https_stop(f->https);
 }
 
 void front_tcp_free(struct front_tcp *f)
@@ -518,6 +538,7 @@ void front_tcp_free(struct front_tcp *f)
 	while (f->first) {
 		close_client(f->first);
 	}
+	front_https_free(f->https);
 	listener_free(f->listener);
 	tls_server_free(f->tls);
 	free(f);

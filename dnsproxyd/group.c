@@ -77,7 +77,7 @@ static void group_add(struct group *g, struct upstream *upstream)
 
 	g->upstreams[i] = upstream;
 	g->pool.entries[i] = (struct balance_entry){ .health = upstream_health(upstream) };
-	if (upstream_endpoint(upstream)->protocol != ENDPOINT_UDP) {
+	if (endpoint_is_stream(upstream_endpoint(upstream))) {
 		g->pool.streams |= UINT32_C(1) << i;
 	}
 }
@@ -116,6 +116,10 @@ static int group_init(struct group *g, const struct config *config, unsigned ind
 
 static bool group_fits(const struct group *g, const struct group_config *group_config)
 {
+	if (g->has_proxy != group_config->has_proxy ||
+	    (g->has_proxy && !socks_proxy_equal(&g->proxy, &group_config->proxy))) {
+		return false;
+	}
 	if (g->pool.count != group_config->server_count ||
 	    g->pool.timeout_ms != group_config->timeout_ms) {
 		return false;
@@ -125,7 +129,7 @@ static bool group_fits(const struct group *g, const struct group_config *group_c
 
 		/* Whom to believe is read from files anew with each configuration. */
 		if (!endpoint_equal(upstream_endpoint(g->upstreams[i]), server) ||
-		    endpoint_is_encrypted(server)) {
+		    endpoint_has_tls(server)) {
 			return false;
 		}
 	}
@@ -215,7 +219,10 @@ struct groups *groups_new(struct loop *loop, struct metrics *metrics, const stru
 	for (size_t i = 0; r == 0 && i < config->group_count; i++) {
 		struct group *g = &groups->items[groups->count++];
 
-		*g = (struct group){ .loop = loop, .metrics = metrics };
+		*g = (struct group){ .loop = loop,
+				     .metrics = metrics,
+				     .has_proxy = config->groups[i].has_proxy,
+				     .proxy = config->groups[i].proxy };
 		pool_init(&g->pool);
 		g->pool.timeout_ms = config->groups[i].timeout_ms;
 		adopt(g, &config->groups[i]);

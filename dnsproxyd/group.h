@@ -22,6 +22,8 @@ struct group {
 	struct loop *loop;
 	struct metrics *metrics;
 	const char *name; /* of the configuration; for logs */
+	bool has_proxy;
+	struct socks_proxy proxy;
 	struct upstream *upstreams[CONFIG_SERVERS_MAX];
 	uint64_t doubted_ms; /* when connections were given up because others were silent; 0: never
 			      */

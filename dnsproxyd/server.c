@@ -82,7 +82,8 @@ static void set_clients(struct server *server)
 		const struct netset *clients = listen ? &listen->params->clients : NULL;
 
 		if (port->want.type == SOCK_STREAM) {
-			front_tcp_set_clients(port->front, clients, listen ? listen->tls : NULL);
+			front_tcp_set_clients(port->front, clients, listen ? listen->tls : NULL,
+					      listen && listen->params->protocol == LISTEN_HTTPS);
 		} else {
 			front_udp_set_clients(port->front, clients);
 		}

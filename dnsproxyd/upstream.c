@@ -483,13 +483,18 @@ static void on_dropped(void *arg, const uint8_t *question, size_t len, bool othe
 }
 
 /* Padding is for those who read along, and would tell them nothing in clear text (RFC 7830 section
- * 6). */
+ * 6); DNSCrypt has its own. For how long HTTPS connections stay is not DNS's to say. */
 static unsigned encryption_flags(const struct upstream *u)
 {
-	if (!endpoint_is_encrypted(&u->config.endpoint)) {
-		return 0;
+	unsigned flags = 0;
+
+	if (u->config.endpoint.protocol == ENDPOINT_TLS) {
+		flags |= DNSMSG_SEND_KEEPALIVE;
 	}
-	return DNSMSG_SEND_KEEPALIVE | (u->config.padding ? DNSMSG_SEND_PADDING : 0u);
+	if (u->config.padding && endpoint_has_tls(&u->config.endpoint)) {
+		flags |= DNSMSG_SEND_PADDING;
+	}
+	return flags;
 }
 
 /* The message for an exchange, with our mark if the server gets one. Returns its length. */
@@ -522,7 +527,7 @@ static void send_message(struct exchange *e, const uint8_t *msg, size_t len)
 	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
 	e->sending = true;
-	carrier_send(u->carrier, e->by_stream, msg, len, on_answer, e, &e->sent_id);
+	e->sent_id = carrier_send(u->carrier, e->by_stream, msg, len, on_answer, e);
 	e->sending = false;
 }
 
@@ -554,6 +559,7 @@ static void choose_defences(struct exchange *e, bool by_stream)
 			 defence_wants_stream(&u->defence, now_ms(u));
 	e->by_stream = by_stream || e->for_defence || endpoint_is_stream(&u->config.endpoint);
 	e->mixed_case = !e->by_stream && !e->is_verbatim && u->config.randomize_case &&
+			!endpoint_is_encrypted(&u->config.endpoint) &&
 			defence_wants_case(&u->defence, e->again, now_ms(u));
 	if (e->mixed_case) {
 		crypto_pool_take(&u->random, random, sizeof random);
@@ -598,7 +604,7 @@ struct exchange *upstream_ask(struct upstream *u, const struct upstream_question
 void upstream_doubt_streams(struct upstream *u, uint64_t since_ms)
 {
 	if (u->stream_heard_ms < since_ms) {
-		ares_io_break_streams(u->io);
+		carrier_break_streams(u->carrier);
 	}
 }
 

@@ -8,6 +8,7 @@ modules=tests/tree/modules
 owners='
 ares.h         common/ares_io.c
 ini.h          common/ini.c
+nghttp2/*      common/h2.c
 sodium.h       common/crypto.c
 sys/epoll.h    common/loop.c
 sys/eventfd.h  common/loop.c

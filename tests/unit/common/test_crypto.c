@@ -4,6 +4,7 @@
 
 #include "tests/unit/suite.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* The test vector of the SipHash paper: key 00..0f, input 00..0e. */
@@ -197,6 +198,58 @@ START_TEST(test_valid_is_computable)
 }
 END_TEST
 
+/* Both sides come to the same secret; a box opens for them only, and only whole. */
+START_TEST(test_boxes)
+{
+	static const enum crypto_cipher ciphers[] = { CRYPTO_XSALSA20, CRYPTO_XCHACHA20 };
+	const enum crypto_cipher cipher = ciphers[_i];
+	const uint8_t nonce[CRYPTO_NONCE_BYTES] = { 1, 2, 3 };
+	const uint8_t other_nonce[CRYPTO_NONCE_BYTES] = { 1, 2, 4 };
+	uint8_t keys[2][CRYPTO_PUBLIC_BYTES];
+	uint8_t box[5 + CRYPTO_BOX_BYTES] = "hello";
+	uint8_t plain[5];
+	struct crypto_secret secrets[2];
+	struct crypto_shared ours;
+	struct crypto_shared theirs;
+
+	crypto_pair(keys[0], &secrets[0]);
+	crypto_pair(keys[1], &secrets[1]);
+	ck_assert_int_eq(crypto_agree(cipher, &secrets[0], keys[1], &ours), 0);
+	ck_assert_int_eq(crypto_agree(cipher, &secrets[1], keys[0], &theirs), 0);
+	ck_assert_mem_eq(ours.bytes, theirs.bytes, sizeof ours.bytes);
+	crypto_lock(&ours, nonce, box, 5, box);
+	ck_assert_mem_ne(box + CRYPTO_BOX_BYTES, "hello", 5);
+	ck_assert_int_eq(crypto_unlock(&theirs, nonce, box, sizeof box, plain), 0);
+	ck_assert_mem_eq(plain, "hello", 5);
+	ck_assert_int_eq(crypto_unlock(&theirs, other_nonce, box, sizeof box, plain), -EBADMSG);
+	ck_assert_int_eq(crypto_unlock(&theirs, nonce, box, sizeof box - 1, plain), -EBADMSG);
+	ck_assert_int_eq(crypto_unlock(&theirs, nonce, box, 3, plain), -EBADMSG);
+	theirs.bytes[0] ^= 1;
+	ck_assert_int_eq(crypto_unlock(&theirs, nonce, box, sizeof box, plain), -EBADMSG);
+	memset(keys[0], 0, sizeof keys[0]);
+	ck_assert_int_eq(crypto_agree(cipher, &secrets[1], keys[0], &theirs), -EINVAL);
+}
+END_TEST
+
+/* The second test of RFC 8032 section 7.1. */
+START_TEST(test_signature)
+{
+	static const uint8_t key[] =
+		"\x3d\x40\x17\xc3\xe8\x43\x89\x5a\x92\xb7\x0a\xa7\x4d\x1b\x7e\xbc"
+		"\x9c\x98\x2c\xcf\x2e\xc4\x96\x8c\xc0\xcd\x55\xf1\x2a\xf4\x66\x0c";
+	uint8_t signature[] = "\x92\xa0\x09\xa9\xf0\xd4\xca\xb8\x72\x0e\x82\x0b\x5f\x64\x25\x40"
+			      "\xa2\xb2\x7b\x54\x16\x50\x3f\x8f\xb3\x76\x22\x23\xeb\xdb\x69\xda"
+			      "\x08\x5a\xc1\xe4\x3e\x15\x99\x6e\x45\x8f\x36\x13\xd0\xf1\x1d\x8c"
+			      "\x38\x7b\x2e\xae\xb4\x30\x2a\xee\xb0\x0d\x29\x16\x12\xbb\x0c\x00";
+
+	ck_assert(crypto_signed_by(key, signature, (const uint8_t *)"\x72", 1));
+	ck_assert(!crypto_signed_by(key, signature, (const uint8_t *)"\x73", 1));
+	ck_assert(!crypto_signed_by(key, signature, (const uint8_t *)"\x72", 0));
+	signature[0] ^= 1;
+	ck_assert(!crypto_signed_by(key, signature, (const uint8_t *)"\x72", 1));
+}
+END_TEST
+
 static void setup(void)
 {
 	ck_assert_int_eq(crypto_init(), 0);
@@ -236,6 +289,8 @@ int main(void)
 	tcase_add_test(tcase, test_foreign_hash);
 	tcase_add_test(tcase, test_hash_text);
 	tcase_add_test(tcase, test_valid_is_computable);
+	tcase_add_loop_test(tcase, test_boxes, 0, 2);
+	tcase_add_test(tcase, test_signature);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

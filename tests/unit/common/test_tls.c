@@ -183,7 +183,7 @@ static void pair_init(struct pair *pair, struct tls *client, struct tls *server)
 	addr = addr_from_sockaddr((struct sockaddr *)&sin);
 	pair->client.tls = client;
 	pair->server.tls = server;
-	ck_assert_int_eq(stream_connect(&pair->client.stream, pair->loop, &addr,
+	ck_assert_int_eq(stream_connect(&pair->client.stream, pair->loop, &addr, NULL,
 					client ? tls_layer(client) : NULL, &user),
 			 0);
 	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -48,6 +48,22 @@ static const struct {
 	{ "tls://a.example:", -EINVAL, 0, NULL },
 	{ "tls://a.example:+1", -EINVAL, 0, NULL },
 	{ "tls://9.9.9.9/dns-query", -EINVAL, 0, NULL },
+	{ "https://9.9.9.9/dns-query#dns.quad9.net", 0, ENDPOINT_HTTPS,
+	  "https://9.9.9.9:443/dns-query#dns.quad9.net" },
+	{ "https://9.9.9.9", 0, ENDPOINT_HTTPS, "https://9.9.9.9:443/dns-query" },
+	{ "https://9.9.9.9#a.example", 0, ENDPOINT_HTTPS,
+	  "https://9.9.9.9:443/dns-query#a.example" },
+	{ "https://[2620:fe::fe]:8443/a/b?c=d#a.example", 0, ENDPOINT_HTTPS,
+	  "https://[2620:fe::fe]:8443/a/b?c=d#a.example" },
+	{ "https://dns.quad9.net/q", 0, ENDPOINT_HTTPS, "https://dns.quad9.net:443/q" },
+	{ "https://dns.quad9.net:444", 0, ENDPOINT_HTTPS, "https://dns.quad9.net:444/dns-query" },
+	{ "https://", -EINVAL, 0, NULL },
+	{ "https:///dns-query", -EINVAL, 0, NULL },
+	{ "https://9.9.9.9/a b", -EINVAL, 0, NULL },
+	{ "https://9.9.9.9/\xc3\xa4", -EINVAL, 0, NULL },
+	{ "https://9.9.9.9/dns-query#", -EINVAL, 0, NULL },
+	{ "https://user@dns.quad9.net/", -EINVAL, 0, NULL },
+	{ "http://9.9.9.9/dns-query", -EPROTONOSUPPORT, 0, NULL },
 	{ "9.9.9.9#a.example", -EINVAL, 0, NULL },
 	{ "tcp://9.9.9.9#a.example", -EINVAL, 0, NULL },
 	{ "udp://9.9.9.9", -EPROTONOSUPPORT, 0, NULL },
@@ -108,4 +124,48 @@ START_TEST(test_equal)
 }
 END_TEST
 
-SUITE_MAIN("endpoint", test_parse_and_format, test_equal)
+/* Keys and hashes count up, from 0 and from 100. */
+#define DNSCRYPT_STAMP                                                                       \
+	"sdns://AQMAAAAAAAAADjE5Mi4wLjIuMTo4NDQzIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4" \
+	"fGzIuZG5zY3J5cHQtY2VydC5leGFtcGxlLmNvbQ"
+#define TLS_STAMP                                                                              \
+	"sdns://AwEAAAAAAAAACTE5Mi4wLjIuMSBkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ent8fX5_gIGCgw9kbnMuZ" \
+	"XhhbXBsZS5jb20"
+#define HTTPS_STAMP_BY_NAME "sdns://AgAAAAAAAAAAAAAUZG5zLmV4YW1wbGUuY29tOjg0NDMCL3E"
+
+START_TEST(test_stamps)
+{
+	char text[ENDPOINT_TEXT_MAX];
+	struct endpoint endpoint;
+	struct endpoint other;
+
+	ck_assert_int_eq(endpoint_parse(DNSCRYPT_STAMP, &endpoint), 0);
+	ck_assert_int_eq(endpoint.protocol, ENDPOINT_DNSCRYPT);
+	ck_assert_str_eq(endpoint_format(&endpoint, text),
+			 "dnscrypt://192.0.2.1:8443#2.dnscrypt-cert.example.com");
+	ck_assert_uint_eq(endpoint.key[31], 31);
+	ck_assert(endpoint_is_encrypted(&endpoint) && !endpoint_is_stream(&endpoint));
+	ck_assert(!endpoint_has_tls(&endpoint));
+	other = endpoint;
+	ck_assert(endpoint_equal(&endpoint, &other));
+	other.key[0] ^= 1;
+	ck_assert(!endpoint_equal(&endpoint, &other));
+
+	ck_assert_int_eq(endpoint_parse(TLS_STAMP, &endpoint), 0);
+	ck_assert_str_eq(endpoint_format(&endpoint, text), "tls://192.0.2.1:853#dns.example.com");
+	ck_assert_uint_eq(endpoint.hash_count, 1);
+	ck_assert_uint_eq(endpoint.hashes[0][0], 100);
+	/* What must be found in the certificates makes a difference. */
+	ck_assert_int_eq(endpoint_parse(text, &other), 0);
+	ck_assert(!endpoint_equal(&endpoint, &other));
+
+	ck_assert_int_eq(endpoint_parse(HTTPS_STAMP_BY_NAME, &endpoint), 0);
+	ck_assert_str_eq(endpoint_format(&endpoint, text), "https://dns.example.com:8443/q");
+	ck_assert(endpoint_needs_address(&endpoint) && endpoint_is_stream(&endpoint));
+	ck_assert_int_eq(endpoint_parse("sdns://AQ", &endpoint), -EINVAL);
+	ck_assert_int_eq(endpoint_parse("sdns://BQAAAAAAAAAACWEuZXhhbXBsZQEv", &endpoint),
+			 -EPROTONOSUPPORT);
+}
+END_TEST
+
+SUITE_MAIN("endpoint", test_parse_and_format, test_equal, test_stamps)

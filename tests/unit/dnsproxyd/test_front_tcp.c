@@ -44,7 +44,7 @@ static void start(struct peer *peer, const char *config)
 	ck_assert_int_eq(getsockname(fd, &addr.sa, &len), 0);
 	peer->front = front_tcp_new(&peer->client.context, fd, &addr);
 	ck_assert_ptr_nonnull(peer->front);
-	front_tcp_set_clients(peer->front, &everybody);
+	front_tcp_set_clients(peer->front, &everybody, NULL, false);
 	peer->fd = socket(AF_INET, SOCK_STREAM, 0);
 	ck_assert_int_eq(connect(peer->fd, &addr.sa, addr_len(&addr)), 0);
 	for (unsigned i = 0; i < 1000 && client_counts_total(peer->counts) == 0; i++) {
