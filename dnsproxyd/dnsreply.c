@@ -506,6 +506,53 @@ static void note_ttl_offset(struct dnsreply_body *body, size_t offset)
 	body->ttl_count++;
 }
 
+/* The records of one RRset that come one after the other, as all servers send them. */
+struct rrset {
+	struct dnsmsg_rr rr; /* the last one; class 0: none yet */
+	enum section section;
+	size_t count;
+	uint32_t ttl_s; /* the least so far */
+};
+
+static bool same_owner(const struct rewrite *rewrite, size_t a, size_t b)
+{
+	uint8_t names[2][DNSNAME_MAX];
+	size_t lens[2] = { 0 };
+
+	if (memcmp(rewrite->msg + a, rewrite->msg + b, 2) == 0 &&
+	    rewrite->msg[a] >= DNSNAME_POINTER) {
+		return true;
+	}
+	dnsname_expand(rewrite->msg, rewrite->end, a, names[0], &lens[0]);
+	dnsname_expand(rewrite->msg, rewrite->end, b, names[1], &lens[1]);
+	return lens[0] == lens[1] && dnsname_equal(names[0], names[1], lens[0]);
+}
+
+/* Give all records of an RRset the least of their TTLs (RFC 2181 section 5.2). Signatures are no
+ * RRset of their own: each has the TTL of what it covers. */
+static void level_ttl(struct rewrite *rewrite, struct rrset *set, const struct dnsmsg_rr *rr,
+		      enum section section, const struct dnsreply_body *body)
+{
+	uint32_t ttl_s = sane_ttl(rr->ttl);
+	bool goes_on = set->rr.class == rr->class && set->rr.type == rr->type &&
+		       set->section == section && rr->type != DNS_TYPE_RRSIG &&
+		       rr->type != DNS_TYPE_SIG && same_owner(rewrite, set->rr.owner, rr->owner);
+	bool differs = goes_on && ttl_s != set->ttl_s;
+
+	set->count = goes_on ? set->count + 1 : 1;
+	set->ttl_s = goes_on && set->ttl_s < ttl_s ? set->ttl_s : ttl_s;
+	set->rr = *rr;
+	set->section = section;
+	for (size_t i = 0; differs && !rewrite->w.failed && i < set->count &&
+			   body->ttl_count <= DNSREPLY_RECORDS_MAX;
+	     i++) {
+		uint8_t *field = rewrite->w.start + body->ttl_offsets[body->ttl_count - 1 - i];
+		struct wire_writer w = wire_writer(field, 4);
+
+		wire_put_u32(&w, set->ttl_s);
+	}
+}
+
 /* Whether a record is hidden from clients without DO. */
 static bool rr_is_hidden(const struct dnsmsg_rr *rr, uint16_t qtype)
 {
@@ -519,6 +566,7 @@ static void normalize_records(struct rewrite *rewrite, const struct dnsreply *re
 	const uint8_t *msg = rewrite->msg;
 	const uint8_t *qtype = msg + DNSMSG_HEADER_LEN + reply->question_len - 4;
 	size_t offset = (size_t)DNSMSG_HEADER_LEN + reply->question_len;
+	struct rrset set = { .count = 0 };
 	struct dnsmsg_header header;
 	struct dnsmsg_rr rr;
 
@@ -532,6 +580,7 @@ static void normalize_records(struct rewrite *rewrite, const struct dnsreply *re
 		}
 		note_ttl_offset(body,
 				rewrite->anew ? write_rr(rewrite, &rr) : copy_rr(rewrite, &rr));
+		level_ttl(rewrite, &set, &rr, section_of(&header, i), body);
 		counts[section_of(&header, i)]++;
 	}
 }

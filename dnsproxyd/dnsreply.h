@@ -88,10 +88,10 @@ struct dnsreply_body {
 
 /*
  * Write the message that stands for this reply from now on: ID 0, the question, the records in
- * their order, no OPT, TTLs above 2^31-1 made 0, an RCODE above 15 made SERVFAIL (the codes of OPT
- * are for the server's neighbour only), AD and TC as they were. Without dnssec_ok, RRSIG, NSEC,
- * NSEC3, DS and DNSKEY records are left out, but for the type that was asked for, and all stay when
- * that is ANY. TRUNCATED gives header and question.
+ * their order, no OPT, TTLs above 2^31-1 made 0, those of an RRset made equal, an RCODE above 15
+ * made SERVFAIL (the codes of OPT are for the server's neighbour only), AD and TC as they were.
+ * Without dnssec_ok, RRSIG, NSEC, NSEC3, DS and DNSKEY records are left out, but for the type that
+ * was asked for, and all stay when that is ANY. TRUNCATED gives header and question.
  *
  * msg is the one dnsreply_check() found OK; out must not overlap it. 0, or -EMSGSIZE when out is
  * too small: a message written anew may be a little longer than it was.

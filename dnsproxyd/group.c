@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "dnsproxyd/group.h"
 
+#include "common/container.h"
 #include "common/log.h"
 
 #include "dnsproxyd/metrics.h"
@@ -45,6 +46,7 @@ void group_note_loop(struct group *g, unsigned server, const char *client)
 
 static void group_done(struct group *g)
 {
+	task_cancel(&g->doubt_task);
 	for (size_t i = 0; i < g->pool.count; i++) {
 		upstream_free(g->upstreams[i]);
 	}
@@ -54,7 +56,16 @@ static void group_done(struct group *g)
 /* One connection was silent for too long. When the way to all servers has changed, without a trace
  * on this machine, the others are as dead; waiting for each in turn would take longer than clients
  * wait. So those on which nothing was heard either are given up as well. */
-static void on_silence(void *arg, const struct upstream *silent, uint64_t since_ms)
+static void doubt_streams(struct task *task)
+{
+	struct group *g = container_of(task, struct group, doubt_task);
+
+	for (size_t i = 0; i < g->pool.count; i++) {
+		upstream_doubt_streams(g->upstreams[i], g->silent_since_ms);
+	}
+}
+
+static void on_silence(void *arg, uint64_t since_ms)
 {
 	struct group *g = arg;
 	uint64_t now_ms = loop_now_ms(g->loop);
@@ -64,11 +75,8 @@ static void on_silence(void *arg, const struct upstream *silent, uint64_t since_
 		return;
 	}
 	g->doubted_ms = now_ms;
-	for (size_t i = 0; i < g->pool.count; i++) {
-		if (g->upstreams[i] != silent) {
-			upstream_doubt_streams(g->upstreams[i], since_ms);
-		}
-	}
+	g->silent_since_ms = since_ms;
+	loop_run_task(g->loop, &g->doubt_task, doubt_streams);
 }
 
 static void group_add(struct group *g, struct upstream *upstream)

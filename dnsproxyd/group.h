@@ -25,6 +25,8 @@ struct group {
 	bool has_proxy;
 	struct socks_proxy proxy;
 	struct upstream *upstreams[CONFIG_SERVERS_MAX];
+	struct task doubt_task;
+	uint64_t silent_since_ms;
 	uint64_t doubted_ms; /* when connections were given up because others were silent; 0: never
 			      */
 	struct pool pool;    /* the same, for decisions; group_pool() brings it up to date */

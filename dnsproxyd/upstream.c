@@ -392,7 +392,7 @@ static void note_silence(struct exchange *e)
 	const struct upstream_config *config = &e->upstream->config;
 
 	if (config->on_silence && now_ms(e->upstream) - e->sent_ms >= UPSTREAM_SILENCE_MS) {
-		config->on_silence(config->on_silence_arg, e->upstream, e->sent_ms);
+		config->on_silence(config->on_silence_arg, e->sent_ms);
 	}
 }
 
@@ -401,6 +401,7 @@ static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answ
 {
 	struct exchange *e = arg;
 	enum upstream_outcome outcome;
+	bool lost_stream;
 
 	(void)via_tcp;
 	if (status == ARES_IO_OK && e->is_verbatim) {
@@ -413,10 +414,13 @@ static void on_answer(void *arg, enum ares_io_status status, const uint8_t *answ
 	}
 	outcome = outcome_of(status);
 	note_outcome(e, outcome);
-	if (outcome == UPSTREAM_UNREACHABLE && e->by_stream && !e->sending) {
+	lost_stream = outcome == UPSTREAM_UNREACHABLE && e->by_stream;
+	if (lost_stream) {
 		note_silence(e);
 	}
-	if (e->sending) {
+	/* When several connections are given up at once, nobody is to be told before all of them
+	 * are: what is sent next would go by one of the others. */
+	if (e->sending || lost_stream) {
 		e->early_outcome = outcome;
 		loop_run_task(e->upstream->config.loop, &e->early_task, on_early);
 	} else {

@@ -49,9 +49,10 @@ struct upstream_config {
 					     be NULL, unless the server is encrypted */
 	const struct crypto_key *trail_key; /* borrowed; NULL: questions get no marks (trail.h) */
 	struct trail_place place;           /* which server this is, for marks */
-	/* A connection on which nothing was heard since then was given up. May be NULL; must not
-	 * free the upstream. */
-	void (*on_silence)(void *arg, const struct upstream *upstream, uint64_t since_ms);
+	/* A connection on which nothing was heard since then was given up. Those who waited for
+	 * answers on it are told at the end of the turn. Called from within anything. May be NULL.
+	 */
+	void (*on_silence)(void *arg, uint64_t since_ms);
 	void *on_silence_arg;
 };
 
@@ -104,7 +105,7 @@ struct exchange *upstream_ask(struct upstream *upstream, const struct upstream_q
 void exchange_forget(struct exchange *exchange, bool answered);
 
 /* Give up its connections, unless something was heard on them since then: what waits for answers on
- * them ends with UNREACHABLE, at once. */
+ * them ends with UNREACHABLE. From a task or timer only. */
 void upstream_doubt_streams(struct upstream *upstream, uint64_t since_ms);
 
 /* A server's ERROR was no fault of the question: another server has answered it. */

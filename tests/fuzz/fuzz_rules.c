@@ -54,6 +54,22 @@ static const struct rule *first_match(const struct rules *rules,
 	return NULL;
 }
 
+/* BIND is denied unless a rule allows it, and what is said before the peer is known holds then. */
+static void check_bind(const struct rules *rules, const struct rules_request *request,
+		       const struct rules_verdict *verdict)
+{
+	const struct rule *denier = NULL;
+	struct addr anybody;
+
+	assert(addr_parse_ip("0.0.0.0", &anybody) == 0);
+	assert(!verdict->allowed || (verdict->rule && verdict->rule->allow));
+	assert(!verdict->allowed || rules_know_bind(rules));
+	if (!request->name && rules_deny_anybody(rules, request, &anybody, &denier)) {
+		assert(!denier || !denier->allow);
+		assert((denier && denier->destinations) || !verdict->allowed);
+	}
+}
+
 static void check_request(const struct rules *rules, const struct rules_request *request,
 			  const struct addr *a)
 {
@@ -65,7 +81,7 @@ static void check_request(const struct rules *rules, const struct rules_request 
 
 	addr_set_port(&target, request->port);
 	assert(verdict.rule == first_match(rules, request, a, &guard));
-	if (verdict.rule && !verdict.rule->allow) {
+	if (verdict.rule ? !verdict.rule->allow : request->command == SOCKS5_BIND) {
 		assert(!verdict.allowed && verdict.guard == GUARD_ALLOWED);
 	} else {
 		assert(verdict.allowed == (verdict.guard == GUARD_ALLOWED));
@@ -79,7 +95,11 @@ static void check_request(const struct rules *rules, const struct rules_request 
 	}
 	assert(!verdict.egress || verdict.allowed);
 	if (request->name && rules_deny_name(rules, request, &denier)) {
-		assert(denier && !denier->allow && !verdict.allowed);
+		assert(denier ? !denier->allow : request->command == SOCKS5_BIND);
+		assert(!verdict.allowed);
+	}
+	if (request->command == SOCKS5_BIND) {
+		check_bind(rules, request, &verdict);
 	}
 }
 

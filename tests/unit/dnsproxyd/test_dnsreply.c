@@ -531,8 +531,56 @@ START_TEST(test_many_records_are_not_kept)
 }
 END_TEST
 
+/* RFC 2181 section 5.2: the TTLs of an RRset are the least of them, copied or written anew. */
+START_TEST(test_normalize_levels_ttls)
+{
+	static const struct {
+		const char *owner;
+		unsigned type;
+		uint32_t ttl;
+		uint32_t level;
+	} records[] = {
+		{ "@12", DNS_TYPE_A, 300, 20 },
+		{ "a", DNS_TYPE_A, 100, 20 },
+		{ "A", DNS_TYPE_A, 200, 20 },
+		{ "@12", DNS_TYPE_A, 20, 20 },
+		{ "b", DNS_TYPE_A, 50, 50 },
+		{ "@12", 16, 400, 400 },
+		{ "@12", DNS_TYPE_RRSIG, 10, 10 },
+		{ "@12", DNS_TYPE_RRSIG, 900, 900 },
+		{ "c", 16, 70, 0 },
+		{ "c", 16, 0x80000000u, 0 },
+	};
+	/* Covered type and so on, with the root as signer. */
+	static const uint8_t rdata[20] = { 4 };
+	struct dnsreply reply;
+
+	for (unsigned anew = 0; anew < 2; anew++) {
+		packet_start(&p, ID, ANSWER, 1, ARRAY_SIZE(records), 0, 2 * anew);
+		packet_question(&p, "a", DNS_TYPE_A);
+		for (size_t i = 0; i < ARRAY_SIZE(records); i++) {
+			packet_rr(&p, records[i].owner, records[i].type, records[i].ttl, rdata,
+				  records[i].type == DNS_TYPE_A ? 4 : 20);
+		}
+		if (anew) {
+			packet_opt(&p, 1232, 0, "", 0);
+			packet_rr(&p, "d", DNS_TYPE_A, 5, rdata, 4);
+		}
+		ck_assert_int_eq(check("a", DNS_TYPE_A, &reply), DNSREPLY_OK);
+		ck_assert(reply.must_write == anew);
+		ck_assert_int_eq(dnsreply_normalize(p.bytes, &reply, true, out, sizeof out, &body),
+				 0);
+		for (size_t i = 0; i < ARRAY_SIZE(records); i++) {
+			struct wire_reader r = wire_reader(out + body.ttl_offsets[i], 4);
+
+			ck_assert_msg(wire_u32(&r) == records[i].level, "record %zu", i);
+		}
+	}
+}
+END_TEST
+
 SUITE_MAIN("dnsreply", test_match, test_bare, test_kind, test_asked_for_what_it_is, test_truncated,
 	   test_opt, test_keepalive, test_malformed, test_normalize_copies,
 	   test_normalize_strips_dnssec, test_normalize_opt_in_the_middle,
 	   test_normalize_pointer_into_ttl, test_normalize_types, test_normalize_extended_rcode,
-	   test_normalize_no_room, test_many_records_are_not_kept)
+	   test_normalize_no_room, test_normalize_levels_ttls, test_many_records_are_not_kept)
