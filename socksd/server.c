@@ -426,8 +426,9 @@ static void worker_reload(struct worker *worker, const void *arg)
 	int r;
 
 	session_reconfigure_all(&server->context, config);
-	r = resolver_configure(server->context.resolver, config->dns);
+	/* Lookups that end with this are judged by the new rules. */
 	server->context.config = config;
+	r = resolver_configure(server->context.resolver, config->dns);
 	configure_auth(server->shared->auth, config);
 	if (r == 0) {
 		r = update_ports(server);

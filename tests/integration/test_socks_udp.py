@@ -591,6 +591,47 @@ def test_names_denied():
     daemon.stop()
 
 
+def test_names_reload():
+    """What waits for a name at a reload with other name servers is judged by the new rules, whatever the old ones say"""
+    if not harness.have_ipv6():
+        raise harness.Skip("no IPv6")
+
+    def answer(message, _transport):
+        if message.type == A:
+            return None
+        return message.answer_bytes([Record(message.name, AAAA, 1, 60, socket.inet_pton(socket.AF_INET6, "::1"))])
+
+    def write(server, rules):
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"[server]\nworkers = 1\n[listen test]\naddress = 127.0.0.1:{port}\n[dns]\n"
+                       f"server = {server.address}\n[egress e]\naddress = ::1\n{rules}")
+
+    def reload(server, rules):
+        before = len(daemon.log())
+        write(server, rules)
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_log("reloaded", before)
+
+    allow = "[rule a]\naction = allow\ndestination = one.example\negress = e\n"
+    deny = "[rule a]\naction = deny\ndestination = ::1/128\n"
+    servers = [DnsServer(answer), DnsServer(answer)]
+    path, port = harness.temporary_path("udp-names.conf"), harness.free_port()
+    write(servers[0], allow)
+    daemon = harness.Daemon("socksd", port, config=path)
+    with harness.closing_all() as things, socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        association, target = Association(port), Echo("::1")
+        # The IPv6 address gets into the cache, and the question for others is on its way.
+        things += [association, socks.connect(port, "one.example", listener.getsockname()[1])]
+        association.send(b"too late", "one.example", target.port)
+        expect_echo(association, b"fence")
+        reload(servers[1], deny)
+        harness.wait_until(lambda: drops(daemon) == {"denied": 1}, what="drop of what waited")
+        expect(target.sources, [], "what the target got")
+        reload(servers[1], allow)
+        expect_echo(association, b"still there")
+    daemon.stop()
+
+
 # --- limits, and the end --------------------------------------------------------------------------
 
 
