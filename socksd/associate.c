@@ -212,8 +212,9 @@ static void on_client_datagram(void *arg, const struct addr *from, uint8_t *data
 		associate_send(a, &header.addr, bytes, len);
 	}
 	if (header.fragment != 0) {
-		/* What was put together goes with the next fragment. */
+		/* What was put together is needed no longer than this. */
 		associate_flush_up(a);
+		drop_fragments(a);
 	}
 }
 

@@ -172,16 +172,16 @@ static enum udp_drop find_target(struct associate *a, int family, const struct e
  */
 
 /* The entry of a far end that the client may send to, or NULL: the datagram is dropped. */
-static struct udp_peer *admit(struct associate *a, const char *name, const struct addr *to)
+static struct udp_peer *admit(struct associate *a, const struct addr *to)
 {
 	const struct egress *egress;
 	struct udp_peer *peer;
 	enum udp_drop why;
 	uint8_t target;
 
-	if (!associate_is_allowed(a, name, to, &egress)) {
+	if (!associate_is_allowed(a, NULL, to, &egress)) {
 		associate_drop(a, UDP_DROP_denied);
-		peer = name ? NULL : udp_peers_add(a->peers, to, false, associate_now_ms(a));
+		peer = udp_peers_add(a->peers, to, false, associate_now_ms(a));
 		if (peer) {
 			peer->verdict = UDP_VERDICT_DENIED;
 		}
@@ -194,36 +194,33 @@ static struct udp_peer *admit(struct associate *a, const char *name, const struc
 	}
 	peer = udp_peers_add(a->peers, to, true, associate_now_ms(a));
 	peer->socket = target;
-	if (!name) {
-		peer->verdict = UDP_VERDICT_ALLOWED;
-	}
+	peer->verdict = UDP_VERDICT_ALLOWED;
 	return peer;
 }
 
-/* Queue a datagram. What a name was judged by does not hold for the address alone. */
-static void send_up(struct associate *a, const char *name, const struct addr *to,
-		    const uint8_t *bytes, size_t len)
+static void send_by(struct associate *a, struct udp_peer *peer, uint8_t socket,
+		    const struct addr *to, const uint8_t *bytes, size_t len)
+{
+	udp_peers_contact(a->peers, peer, associate_now_ms(a));
+	datagrams_send(a->context->datagrams, a->targets[socket].port.watch.fd, to, NULL, 0, bytes,
+		       len);
+}
+
+/* What a name was judged by does not hold for the address alone. */
+void associate_send(struct associate *a, const struct addr *to, const uint8_t *bytes, size_t len)
 {
 	struct udp_peer *peer = udp_peers_find(a->peers, to, associate_now_ms(a));
-	int fd;
 
-	if (peer && !name && peer->verdict == UDP_VERDICT_DENIED) {
+	if (peer && peer->verdict == UDP_VERDICT_DENIED) {
 		associate_drop(a, UDP_DROP_denied);
 		return;
 	}
-	if (!peer || !peer->contacted || (!name && peer->verdict != UDP_VERDICT_ALLOWED)) {
-		peer = admit(a, name, to);
+	if (!peer || !peer->contacted || peer->verdict != UDP_VERDICT_ALLOWED) {
+		peer = admit(a, to);
 	}
 	if (peer) {
-		fd = a->targets[peer->socket].port.watch.fd;
-		udp_peers_contact(a->peers, peer, associate_now_ms(a));
-		datagrams_send(a->context->datagrams, fd, to, NULL, 0, bytes, len);
+		send_by(a, peer, peer->socket, to, bytes, len);
 	}
-}
-
-void associate_send(struct associate *a, const struct addr *to, const uint8_t *bytes, size_t len)
-{
-	send_up(a, NULL, to, bytes, len);
 }
 
 /* --- names ----------------------------------------------------------------------------------- */
@@ -247,14 +244,15 @@ static bool may_ask(void *arg, const char *name, uint16_t port)
 }
 
 static enum udp_drop choose(void *arg, const char *name, const struct addr *addresses, size_t count,
-			    struct addr *chosen)
+			    struct addr *chosen, uint8_t *ret_socket)
 {
 	struct associate *a = arg;
 	const struct egress *egress;
 	enum udp_drop why = UDP_DROP_denied;
-	const struct addr *first = NULL;
+	const struct addr *best = NULL;
+	const struct egress *best_egress = NULL;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && !(best && addr_equal(best, chosen)); i++) {
 		if (!associate_is_allowed(a, name, &addresses[i], &egress)) {
 			continue;
 		}
@@ -263,25 +261,41 @@ static enum udp_drop choose(void *arg, const char *name, const struct addr *addr
 			   : !associate_has_route(&addresses[i])) {
 			continue;
 		}
-		if (addr_equal(&addresses[i], chosen)) {
-			return UDP_DROP_COUNT;
+		if (!best || addr_equal(&addresses[i], chosen)) {
+			best = &addresses[i];
+			best_egress = egress;
 		}
-		first = first ? first : &addresses[i];
 	}
-	if (!first) {
+	if (!best) {
 		return why;
 	}
-	*chosen = *first;
-	return UDP_DROP_COUNT;
+	why = find_target(a, best->sa.sa_family, best_egress, ret_socket);
+	if (why == UDP_DROP_COUNT) {
+		*chosen = *best;
+	}
+	return why;
 }
 
-static void on_name_ready(void *arg, const char *name, const struct addr *to, enum udp_drop why,
+/* To an address that was chosen for its name, and so has been judged. */
+static void send_to_chosen(struct associate *a, const struct addr *to, uint8_t socket,
+			   const uint8_t *bytes, size_t len)
+{
+	struct udp_peer *peer = udp_peers_add(a->peers, to, true, associate_now_ms(a));
+
+	if (!peer->contacted) {
+		/* It was let in; where to send to it as an address is still to be asked. */
+		peer->verdict = UDP_VERDICT_NONE;
+	}
+	send_by(a, peer, socket, to, bytes, len);
+}
+
+static void on_name_ready(void *arg, const struct addr *to, uint8_t socket, enum udp_drop why,
 			  const uint8_t *bytes, size_t len)
 {
 	struct associate *a = arg;
 
 	if (to) {
-		send_up(a, name, to, bytes, len);
+		send_to_chosen(a, to, socket, bytes, len);
 		associate_flush_up(a);
 	} else {
 		associate_drop(a, why);
@@ -297,6 +311,7 @@ void associate_send_to_name(struct associate *a, const char *name, uint16_t port
 {
 	enum udp_drop why;
 	struct addr to;
+	uint8_t socket;
 
 	if (!a->names) {
 		a->names = udp_names_new(a->context->resolver, a->context->loop,
@@ -306,9 +321,9 @@ void associate_send_to_name(struct associate *a, const char *name, uint16_t port
 		associate_drop(a, UDP_DROP_sockets);
 		return;
 	}
-	switch (udp_names_find(a->names, name, port, bytes, len, &to, &why)) {
+	switch (udp_names_find(a->names, name, port, bytes, len, &to, &socket, &why)) {
 	case UDP_NAMES_KNOWN:
-		send_up(a, name, &to, bytes, len);
+		send_to_chosen(a, &to, socket, bytes, len);
 		break;
 	case UDP_NAMES_WAIT:
 		break;

@@ -27,6 +27,7 @@ struct udp_name {
 	uint16_t port;
 	enum udp_drop why; /* FAILED */
 	struct addr addr;
+	uint8_t socket; /* the owner's: by which addr is sent to */
 	uint64_t fresh_until_ms;
 	struct waiting *first;
 	struct waiting **end;
@@ -194,7 +195,7 @@ static void release(struct udp_name *n)
 
 		names->waiting_count--;
 		names->waiting_bytes -= w->len;
-		names->ops->ready(names->arg, n->name, known ? &to : NULL, why, w->bytes, w->len);
+		names->ops->ready(names->arg, known ? &to : NULL, n->socket, why, w->bytes, w->len);
 		free(w);
 		w = next;
 	}
@@ -226,7 +227,8 @@ static enum udp_drop choose(struct udp_name *n, const struct addr *addresses, si
 		with_port[i] = addresses[i];
 		addr_set_port(&with_port[i], n->port);
 	}
-	return n->names->ops->choose(n->names->arg, n->name, with_port, count, &n->addr);
+	return n->names->ops->choose(n->names->arg, n->name, with_port, count, &n->addr,
+				     &n->socket);
 }
 
 static void on_lookup(void *arg, enum ares_io_status status, const struct addr *addresses,
@@ -300,7 +302,7 @@ static bool wait(struct udp_name *n, const uint8_t *bytes, size_t len)
 
 enum udp_names_answer udp_names_find(struct udp_names *names, const char *name, uint16_t port,
 				     const uint8_t *bytes, size_t len, struct addr *ret_addr,
-				     enum udp_drop *ret_why)
+				     uint8_t *ret_socket, enum udp_drop *ret_why)
 {
 	struct udp_name *n = find(names, name, port);
 
@@ -314,6 +316,7 @@ enum udp_names_answer udp_names_find(struct udp_names *names, const char *name, 
 	switch (n->state) {
 	case NAME_KNOWN:
 		*ret_addr = n->addr;
+		*ret_socket = n->socket;
 		return UDP_NAMES_KNOWN;
 	case NAME_FAILED:
 		if (!n->asking) {

@@ -33,13 +33,15 @@ enum {
 struct udp_names_ops {
 	/* Whether the name may be asked for. */
 	bool (*may_ask)(void *arg, const char *name, uint16_t port);
-	/* Choose one of the addresses (of one family, with the port). *chosen is the one in use so
-	 * far, or AF_UNSPEC. UDP_DROP_COUNT when there is one, else why there is none. */
+	/* Choose one of the addresses (of one family, with the port), and by which socket it is
+	 * sent to: that is the name's own, whatever is used for the address otherwise. *chosen is
+	 * the one in use so far, or AF_UNSPEC. UDP_DROP_COUNT when there is one, else why there is
+	 * none. */
 	enum udp_drop (*choose)(void *arg, const char *name, const struct addr *addresses,
-				size_t count, struct addr *chosen);
+				size_t count, struct addr *chosen, uint8_t *ret_socket);
 	/* A datagram that has waited: to be sent to `to`, or, when that is NULL, to be dropped for
 	 * `why`. Not called from within udp_names_find(). */
-	void (*ready)(void *arg, const char *name, const struct addr *to, enum udp_drop why,
+	void (*ready)(void *arg, const struct addr *to, uint8_t socket, enum udp_drop why,
 		      const uint8_t *bytes, size_t len);
 };
 
@@ -57,7 +59,7 @@ void udp_names_free(struct udp_names *names);
 void udp_names_reset(struct udp_names *names, int family);
 
 enum udp_names_answer {
-	UDP_NAMES_KNOWN, /* *ret_addr */
+	UDP_NAMES_KNOWN, /* *ret_addr and *ret_socket */
 	UDP_NAMES_WAIT,  /* the datagram has been copied, and comes back with `ready` */
 	UDP_NAMES_DROP,  /* *ret_why */
 };
@@ -65,6 +67,6 @@ enum udp_names_answer {
 /* Where a datagram for this name goes. */
 enum udp_names_answer udp_names_find(struct udp_names *names, const char *name, uint16_t port,
 				     const uint8_t *bytes, size_t len, struct addr *ret_addr,
-				     enum udp_drop *ret_why);
+				     uint8_t *ret_socket, enum udp_drop *ret_why);
 
 #endif

@@ -492,6 +492,32 @@ def test_egress():
     daemon.stop()
 
 
+def test_egress_of_name():
+    """A name's egress holds for its datagrams, also where others have sent to the same address by another way"""
+    daemon, server = socksd_with_names(
+        {"one.example": {A: "127.0.0.66"}, "two.example": {A: "127.0.0.66"}}, "egress e.address=127.0.0.44",
+        "rule a.action=allow", "rule a.destination=one.example", "rule a.egress=e",
+        "listen test.udp-filtering=endpoint-independent")
+    target, other = Echo("127.0.0.66"), Echo("127.0.0.66")
+    with harness.closing_all() as things:
+        association = Association(daemon.port)
+        things += [server, association]
+        for name, source in (("127.0.0.66", "127.0.0.1"), ("one.example", "127.0.0.44"), ("two.example", "127.0.0.1"),
+                             ("one.example", "127.0.0.44"), ("127.0.0.66", "127.0.0.1")):
+            expect_echo(association, b"a datagram", target, name)
+            expect(target.sources[-1][0], source, f"the source for {name}")
+        # Nor does it matter that the target was let in before it was sent to.
+        association = Association(daemon.port)
+        things.append(association)
+        expect_echo(association, b"by the egress first", target, "one.example")
+        other.socket.sendto(b"unasked", target.sources[-1])
+        expect(association.receive()[1:], (other.port, b"unasked"), "what came unasked")
+        for name in ("two.example", "127.0.0.66", "one.example"):
+            expect_echo(association, b"a datagram", other, name)
+        expect([host for host, _ in other.sources], ["127.0.0.1", "127.0.0.1", "127.0.0.44"], "the sources")
+    daemon.stop()
+
+
 # --- names ----------------------------------------------------------------------------------------
 
 
