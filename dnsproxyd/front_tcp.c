@@ -21,9 +21,14 @@ enum {
 	IN_BYTES = 2048, /* longest question taken */
 	READS_PER_EVENT = 16,
 	OPEN_MAX_PER_CLIENT = 128, /* questions waiting; more stay unread in the socket */
-	OUT_MAX_BYTES =
-		256 * 1024, /* replies waiting for the client to read; more close the connection */
-	FIRST_QUESTION_MS = 500, /* how long a stopped front waits for one that is on its way */
+	/* Replies that wait for the client to read them, and those expected to its open questions;
+	 * what would make them more stays unread in the socket. Only when replies get larger than
+	 * those before they are more, at most OPEN_MAX_PER_CLIENT times DNSMSG_MAX. */
+	OUT_HIGH_BYTES = 256 * 1024,
+	REPLY_MIN_BYTES = OUT_HIGH_BYTES / OPEN_MAX_PER_CLIENT, /* expected at least */
+	SLOW_BYTES = 16 * 1024,   /* in tcp-idle-timeout: who reads less is closed */
+	UNSENT_BYTES = 64 * 1024, /* that the kernel takes before the client has room for them */
+	FIRST_QUESTION_MS = 500,  /* how long a stopped front waits for one that is on its way */
 };
 
 struct tcp_client;
@@ -50,6 +55,9 @@ struct tcp_client {
 	bool closed;
 	unsigned open_count;
 	struct tcp_query open; /* ring head */
+	size_t reply_bytes;    /* that are expected of a reply: as many as the largest lately */
+	uint64_t out_total;    /* bytes of replies so far */
+	uint64_t sent_before;  /* of them, when the idle timer was started */
 	uint8_t in[LENGTH_BYTES + IN_BYTES];
 	size_t in_len;
 	struct deferred deferred;
@@ -139,10 +147,27 @@ static void close_client(struct tcp_client *c)
 
 /* --- replies --------------------------------------------------------------------------------- */
 
-/* Whether more questions are welcome. */
-static bool is_welcome(const struct tcp_client *c)
+/* Whether there is room for the reply to one more question. */
+static bool has_reply_room(const struct tcp_client *c)
 {
-	return c->open_count < OPEN_MAX_PER_CLIENT && !stream_is_blocked(&c->stream);
+	return stream_unsent_bytes(&c->stream) + (c->open_count + 1) * c->reply_bytes <=
+	       OUT_HIGH_BYTES;
+}
+
+/* Whether more questions are welcome. */
+static bool is_welcome(struct tcp_client *c)
+{
+	if (!has_reply_room(c)) {
+		stream_flush(&c->stream);
+	}
+	return c->open_count < OPEN_MAX_PER_CLIENT && !stream_is_blocked(&c->stream) &&
+	       has_reply_room(c);
+}
+
+/* What has left. */
+static uint64_t sent_bytes(const struct tcp_client *c)
+{
+	return c->out_total - stream_unsent_bytes(&c->stream);
 }
 
 /* Whether the connection has nothing left to do. */
@@ -172,14 +197,10 @@ static void send_reply(struct tcp_client *c, const uint8_t *msg, size_t len)
 {
 	const uint8_t prefix[LENGTH_BYTES] = { (uint8_t)(len >> 8), (uint8_t)len };
 
-	if (stream_unsent_bytes(&c->stream) + LENGTH_BYTES + len > OUT_MAX_BYTES) {
-		stream_flush(&c->stream);
-	}
-	if (stream_unsent_bytes(&c->stream) + LENGTH_BYTES + len > OUT_MAX_BYTES) {
-		count(c->front, METRIC_tcp_slow, 1);
-		close_client(c);
-		return;
-	}
+	/* An eighth less with each smaller one. */
+	c->reply_bytes -= (c->reply_bytes - REPLY_MIN_BYTES) / 8;
+	c->reply_bytes = LENGTH_BYTES + len > c->reply_bytes ? LENGTH_BYTES + len : c->reply_bytes;
+	c->out_total += LENGTH_BYTES + len;
 	if (stream_reserve(&c->stream, LENGTH_BYTES + len) < 0) {
 		close_client(c);
 		return;
@@ -261,6 +282,7 @@ static void start_idle_timer(struct tcp_client *c)
 {
 	struct query_context *context = c->front->context;
 
+	c->sent_before = sent_bytes(c);
 	timer_start(&c->idle, context->loop,
 		    loop_now_ms(context->loop) + context->config->limits->tcp_idle_timeout_ms,
 		    on_idle);
@@ -270,8 +292,10 @@ static void on_idle(struct timer *timer)
 {
 	struct tcp_client *c = container_of(timer, struct tcp_client, idle);
 
-	if (c->open_count > 0 && !stream_is_blocked(&c->stream)) {
-		/* It waits for us. */
+	bool is_reading = sent_bytes(c) - c->sent_before >= SLOW_BYTES;
+
+	if (stream_is_blocked(&c->stream) ? is_reading : c->open_count > 0) {
+		/* It reads, or waits for us. */
 		start_idle_timer(c);
 		return;
 	}
@@ -388,6 +412,7 @@ static bool new_client(struct front_tcp *f, int fd, const struct addr *peer)
 	c->front = f;
 	c->peer = *peer;
 	c->is_encrypted = tls != NULL;
+	c->reply_bytes = REPLY_MIN_BYTES;
 	c->open.next = &c->open;
 	c->open.prev = &c->open;
 	if (stream_accept(&c->stream, f->context->loop, fd, tls ? tls_layer(tls) : NULL,
@@ -417,10 +442,13 @@ static bool has_room(struct front_tcp *f, const struct addr *peer)
 static void on_accept(void *arg, int fd, const struct addr *peer)
 {
 	struct front_tcp *f = arg;
+	const int unsent_bytes = UNSENT_BYTES;
 	const int on = 1;
 	bool accepted;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	/* So that we see soon how fast the client reads. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof unsent_bytes);
 	if (!f->clients || !netset_contains(f->clients, peer) || !has_room(f, peer)) {
 		close(fd);
 		count(f, METRIC_tcp_refused, 1);

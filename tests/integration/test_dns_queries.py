@@ -888,6 +888,73 @@ def test_tcp_slow_reader():
     source.close()
 
 
+def large_answer(message, _transport):
+    """200 records, 50 KB."""
+    return message.answer_bytes([Record(message.name, dns.TXT, 1, 300, b"\xff" + b"x" * 255) for _ in range(187)])
+
+
+def read_replies(sock, count, piece=65536, pause=0.0):
+    """The IDs of that many replies, read so many octets at a time with a pause before each."""
+    data, found = b"", []
+    while len(found) < count:
+        time.sleep(pause)
+        news = sock.recv(piece)
+        if not news:
+            raise AssertionError(f"the connection ended after {len(found)} of {count} replies")
+        data += news
+        while len(data) >= 2 and len(data) >= 2 + struct.unpack(">H", data[:2])[0]:
+            length = struct.unpack(">H", data[:2])[0]
+            found.append(struct.unpack(">H", data[2:4])[0])
+            expect(length > 49_000, True, f"that a reply has {length} octets")
+            data = data[2 + length:]
+    return found
+
+
+def test_tcp_many_large_answers():
+    """A client that asks for many large answers before it reads gets them all, fresh and from the cache"""
+    source = DnsServer(large_answer)
+    daemon = harness.dnsproxyd(f"tcp://{source.address}", "server.workers=1", "limits.tcp-idle-timeout=3s")
+    before = daemon.rss_bytes()
+    for _ in range(2):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            sock.settimeout(20)
+            sock.connect(("127.0.0.1", daemon.port))
+            for number in range(200):
+                wire = query_bytes(f"large{number}.example", dns.TXT, ident=number)
+                sock.sendall(struct.pack(">H", len(wire)) + wire)
+            time.sleep(1)
+            expect(sorted(read_replies(sock, 200)), list(range(200)), "the IDs of the replies")
+    counters = daemon.counters()
+    expect((counters["tcp_slow"], counters["queries_tcp"]), (0, 400), "tcp_slow and queries_tcp")
+    if not harness.SANITIZED:
+        # The cache takes 10 MB of it.
+        grown = daemon.rss_bytes() - before
+        expect(grown < 32 << 20, True, f"that memory grew by {grown >> 20} MiB only")
+    daemon.stop()
+    source.close()
+
+
+def test_tcp_steady_reader():
+    """A client that reads slowly, but steadily, is not closed: some 16 KiB in each tcp-idle-timeout are enough"""
+    source = DnsServer(large_answer)
+    daemon = harness.dnsproxyd(f"tcp://{source.address}", "server.workers=1", "limits.tcp-idle-timeout=1s")
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(20)
+        sock.connect(("127.0.0.1", daemon.port))
+        for number in range(20):
+            wire = query_bytes(f"large{number}.example", dns.TXT, ident=number)
+            sock.sendall(struct.pack(">H", len(wire)) + wire)
+        began = time.monotonic()
+        read_replies(sock, 20, 65536, 0.02)
+        # No reply was held back so long that nothing had to wait: then this would prove nothing.
+        expect(time.monotonic() - began > 2, True, "that it took longer than the timeout")
+    expect(daemon.counters()["tcp_slow"], 0, "tcp_slow")
+    daemon.stop()
+    source.close()
+
+
 # --- the log --------------------------------------------------------------------------------------
 
 

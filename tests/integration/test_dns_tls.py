@@ -255,10 +255,10 @@ def flow(daemon, seconds, rate=50):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("127.0.0.1", daemon.port))
         sock.settimeout(0.2)
-        stop = time.monotonic() + seconds + 2
+        asked_last = []
 
         def read():
-            while time.monotonic() < stop and len(well) < seconds * rate:
+            while len(well) < seconds * rate and not (asked_last and time.monotonic() > asked_last[0] + 2):
                 try:
                     reply = Message(sock.recv(4096))
                 except OSError:
@@ -272,6 +272,7 @@ def flow(daemon, seconds, rate=50):
             asked[i] = time.monotonic()
             sock.send(query_bytes(f"flow{i}.example", ident=i, opt=dns.opt_record()))
             time.sleep(1 / rate)
+        asked_last.append(time.monotonic())
         reader.join()
     return [(at, i in well) for i, at in asked.items()]
 

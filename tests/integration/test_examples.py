@@ -9,10 +9,12 @@ test in the places of those they name; for those that cannot, CANNOT_RUN says wh
 import functools
 import os
 import re
+import shutil
 import shlex
 import subprocess
 
 import harness
+import tls_server
 from dns_message import a_record
 from harness import expect
 from peers import DnsServer, WebServer
@@ -60,6 +62,9 @@ def check_config(daemon, text):
                    check=True, timeout=60, stderr=subprocess.PIPE)
     with open(os.path.join(folder, "block.list"), "w", encoding="utf-8") as file:
         file.write("ads.example\n203.0.113.0/24\n")
+    if "cert.pem" in text:
+        shutil.copy(tls_server.certificate("good"), os.path.join(folder, "cert.pem"))
+        shutil.copy(tls_server.key("good"), os.path.join(folder, "key.pem"))
     config = os.path.join(folder, "example.conf")
     with open(config, "w", encoding="utf-8") as file:
         file.write(PLACES.sub(lambda _: folder + "/", text))
@@ -71,7 +76,7 @@ def check_config(daemon, text):
 def test_readme():
     """the configurations in README are valid"""
     examples = list(readme_examples())
-    expect([daemon for daemon, _ in examples], ["socksd", "dnsproxyd", "socksd", "socksd", "socksd"],
+    expect([daemon for daemon, _ in examples], ["socksd", *["dnsproxyd"] * 3, *["socksd"] * 3],
            "the daemons README configures")
     for daemon, text in examples:
         check_config(daemon, text)

@@ -103,6 +103,8 @@ class TlsServer:
             if len(head) < 2:
                 return
             wire = stream.read(struct.unpack(">H", head)[0])
+            if len(wire) < struct.unpack(">H", head)[0]:
+                return
             self.seen.append(wire)
             reply = self.answer(Message(wire)) if sock not in self.silent else None
             if reply:
