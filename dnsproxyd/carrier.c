@@ -26,6 +26,7 @@ struct parcel {
 	bool by_stream;
 	ares_io_answer_fn fn;
 	void *arg;
+	uint16_t *ret_id;
 	size_t len;
 	uint8_t query[];
 };
@@ -34,9 +35,10 @@ struct parcel {
 struct trip {
 	struct carrier *carrier;
 	struct addr addr;
-	uint8_t id[2]; /* of the message, which c-ares may have changed on the way */
 	ares_io_answer_fn fn;
 	void *arg;
+	bool sending; /* send_now() is not done with it yet */
+	bool over;
 };
 
 struct carrier {
@@ -132,53 +134,51 @@ static void on_trip_over(void *arg, enum ares_io_status status, const uint8_t *a
 			 bool via_tcp)
 {
 	struct trip *trip = arg;
-	uint8_t *copy = NULL;
 
 	if (status == ARES_IO_UNREACHABLE || status == ARES_IO_TIMEOUT) {
 		bootstrap_note_failure(trip->carrier->bootstrap, &trip->addr);
 	}
-	if (answer && memcmp(answer, trip->id, sizeof trip->id) != 0) {
-		copy = malloc(len);
-		if (copy) {
-			memcpy(copy, answer, len);
-			memcpy(copy, trip->id, sizeof trip->id);
-			answer = copy;
-		}
-	}
+	trip->over = true;
 	trip->fn(trip->arg, status, answer, len, via_tcp);
-	free(copy);
-	free(trip);
+	if (!trip->sending) {
+		free(trip);
+	}
 }
 
-static uint16_t id_of(const uint8_t *query)
-{
-	return (uint16_t)(query[0] << 8 | query[1]);
-}
-
-static uint16_t send_now(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
-			 ares_io_answer_fn fn, void *arg)
+/* Whoever asked may be gone when the call back comes before this returns; ret_id with it, unless it
+ * is about to be set within carrier_send(). */
+static void send_now(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
+		     ares_io_answer_fn fn, void *arg, uint16_t *ret_id)
 {
 	enum ares_io_via via = by_stream ? ARES_IO_VIA_STREAM : ARES_IO_VIA_DATAGRAM;
 	struct trip *trip;
+	uint16_t id;
 
 	if (!c->bootstrap) {
-		return ares_io_send_via(c->io, via, query, len, fn, arg);
+		*ret_id = ares_io_send_via(c->io, via, query, len, fn, arg);
+		return;
 	}
 	trip = malloc(sizeof *trip);
 	if (!trip || !c->io) {
 		free(trip);
 		fn(arg, ARES_IO_REFUSED, NULL, 0, false);
-		return id_of(query);
+		return;
 	}
-	*trip = (struct trip){ .carrier = c, .addr = c->addr, .fn = fn, .arg = arg };
-	memcpy(trip->id, query, sizeof trip->id);
-	(void)ares_io_send_via(c->io, via, query, len, on_trip_over, trip);
-	return id_of(query);
+	*trip = (struct trip){
+		.carrier = c, .addr = c->addr, .fn = fn, .arg = arg, .sending = true
+	};
+	id = ares_io_send_via(c->io, via, query, len, on_trip_over, trip);
+	trip->sending = false;
+	if (trip->over) {
+		free(trip);
+	} else {
+		*ret_id = id;
+	}
 }
 
 /* Keep a message until the address is known. */
 static void wait_for_address(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
-			     ares_io_answer_fn fn, void *arg)
+			     ares_io_answer_fn fn, void *arg, uint16_t *ret_id)
 {
 	struct parcel *parcel = NULL;
 
@@ -189,7 +189,9 @@ static void wait_for_address(struct carrier *c, bool by_stream, const uint8_t *q
 		fn(arg, ARES_IO_REFUSED, NULL, 0, false);
 		return;
 	}
-	*parcel = (struct parcel){ .by_stream = by_stream, .fn = fn, .arg = arg, .len = len };
+	*parcel = (struct parcel){
+		.by_stream = by_stream, .fn = fn, .arg = arg, .ret_id = ret_id, .len = len
+	};
 	memcpy(parcel->query, query, len);
 	*c->parcels_tail = parcel;
 	c->parcels_tail = &parcel->next;
@@ -222,8 +224,8 @@ static void on_lookup_done(void *arg)
 
 		parcels = parcel->next;
 		if (addr) {
-			(void)send_now(c, parcel->by_stream, parcel->query, parcel->len, parcel->fn,
-				       parcel->arg);
+			send_now(c, parcel->by_stream, parcel->query, parcel->len, parcel->fn,
+				 parcel->arg, parcel->ret_id);
 		} else {
 			parcel->fn(parcel->arg, ARES_IO_UNREACHABLE, NULL, 0, false);
 		}
@@ -232,15 +234,15 @@ static void on_lookup_done(void *arg)
 }
 
 static void send_by_name(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
-			 ares_io_answer_fn fn, void *arg)
+			 ares_io_answer_fn fn, void *arg, uint16_t *ret_id)
 {
 	const struct addr *addr = bootstrap_address(c->bootstrap);
 
 	if (addr) {
 		use_address(c, addr);
-		(void)send_now(c, by_stream, query, len, fn, arg);
+		send_now(c, by_stream, query, len, fn, arg, ret_id);
 	} else if (bootstrap_is_busy(c->bootstrap)) {
-		wait_for_address(c, by_stream, query, len, fn, arg);
+		wait_for_address(c, by_stream, query, len, fn, arg, ret_id);
 	} else {
 		fn(arg, ARES_IO_UNREACHABLE, NULL, 0, false);
 	}
@@ -248,15 +250,15 @@ static void send_by_name(struct carrier *c, bool by_stream, const uint8_t *query
 
 /* --- the interface --------------------------------------------------------------------------- */
 
-uint16_t carrier_send(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
-		      ares_io_answer_fn fn, void *arg)
+void carrier_send(struct carrier *c, bool by_stream, const uint8_t *query, size_t len,
+		  ares_io_answer_fn fn, void *arg, uint16_t *ret_id)
 {
 	by_stream = by_stream || endpoint_is_stream(&c->config.endpoint);
-	if (!c->bootstrap) {
-		return send_now(c, by_stream, query, len, fn, arg);
+	if (c->bootstrap) {
+		send_by_name(c, by_stream, query, len, fn, arg, ret_id);
+	} else {
+		send_now(c, by_stream, query, len, fn, arg, ret_id);
 	}
-	send_by_name(c, by_stream, query, len, fn, arg);
-	return id_of(query);
 }
 
 void carrier_note_keepalive(struct carrier *c, uint16_t keepalive)

@@ -38,10 +38,11 @@ struct carrier *carrier_new(const struct carrier_config *config);
  */
 void carrier_free(struct carrier *carrier);
 
-/* As ares_io_send_via(), by stream or by datagram; servers that know one way only take that.
- * Returns the id that the answer will have. */
-uint16_t carrier_send(struct carrier *carrier, bool by_stream, const uint8_t *query, size_t len,
-		      ares_io_answer_fn fn, void *arg);
+/* As ares_io_send_via(), by stream or by datagram; servers that know one way only take that. The id
+ * of the message on its way is put into *ret_id when it is sent, which must be valid until then or
+ * until the call back. */
+void carrier_send(struct carrier *carrier, bool by_stream, const uint8_t *query, size_t len,
+		  ares_io_answer_fn fn, void *arg, uint16_t *ret_id);
 
 /* The server said in an answer how long connections may be idle (RFC 7828), in units of 100 ms. */
 void carrier_note_keepalive(struct carrier *carrier, uint16_t keepalive);

@@ -531,7 +531,7 @@ static void send_message(struct exchange *e, const uint8_t *msg, size_t len)
 	u->stats.sends++;
 	count(u, METRIC_upstream_sends);
 	e->sending = true;
-	e->sent_id = carrier_send(u->carrier, e->by_stream, msg, len, on_answer, e);
+	carrier_send(u->carrier, e->by_stream, msg, len, on_answer, e, &e->sent_id);
 	e->sending = false;
 }
 

@@ -2,6 +2,7 @@
 #include "common/container.h"
 #include "socksd/bind.h"
 
+#include "tests/unit/common/fake_dns.h"
 #include "tests/unit/suite.h"
 
 #include <errno.h>
@@ -457,6 +458,195 @@ START_TEST(test_no_descriptors)
 }
 END_TEST
 
+/* --- names ----------------------------------------------------------------------------------- */
+
+enum {
+	TYPE_A = 1,
+	NXDOMAIN = 3,
+	PATIENCE_MS = 5000,
+};
+
+/* A DNS server that says 127.0.0.1 and ::1, or what it is told to. */
+struct names {
+	struct fake_dns dns;
+	struct dns_params params;
+	struct resolver *resolver;
+	uint8_t rcode;
+	bool unspecified; /* 0.0.0.0 and :: */
+	bool silent;
+};
+
+static void on_query(const struct fake_query *query)
+{
+	const struct names *names = query->server->arg;
+	const uint8_t ipv4[4] = { names->unspecified ? 0 : 127, 0, 0, !names->unspecified };
+	const uint8_t ipv6[16] = { [15] = !names->unspecified };
+	bool is_a = fake_dns_type(query) == TYPE_A;
+	uint8_t buf[1024];
+	size_t len = fake_dns_answer(query, names->rcode, buf);
+
+	if (names->rcode == 0) {
+		len = fake_dns_add_record(buf, len, fake_dns_type(query), 300, is_a ? ipv4 : ipv6,
+					  is_a ? sizeof ipv4 : sizeof ipv6);
+	}
+	if (!names->silent) {
+		fake_dns_send(query, buf, len);
+	}
+}
+
+static void names_set_up(struct names *names, struct fixture *f)
+{
+	set_up(f);
+	*names = (struct names){ 0 };
+	fake_dns_start(&names->dns, f->loop, "127.0.0.1", on_query);
+	names->dns.arg = names;
+	names->params.servers = (struct addr_list){ .items = &names->dns.addr, .count = 1 };
+	names->resolver = resolver_new(f->loop, NULL, &names->params);
+	ck_assert_ptr_nonnull(names->resolver);
+}
+
+static void names_tear_down(struct names *names, struct fixture *f)
+{
+	bind_cancel(f->bind);
+	f->bind = NULL;
+	resolver_free(names->resolver);
+	fake_dns_stop(&names->dns);
+	tear_down(f);
+}
+
+static void start_name(struct names *names, struct fixture *f, const char *client_side, int family)
+{
+	const struct socks5_target target = { .port = 21, .name = "peer.example" };
+	const struct bind_config config = {
+		.loop = f->loop,
+		.resolver = names->resolver,
+		.client_side = parsed(client_side),
+		.family = family,
+	};
+
+	f->bind = bind_start(&config, &target, &ops, f);
+	ck_assert_ptr_nonnull(f->bind);
+}
+
+static bool have_ipv6(void)
+{
+	struct addr a = parsed("[::1]");
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+	bool have;
+
+	addr_set_port(&a, 0);
+	have = fd >= 0 && bind(fd, &a.sa, addr_len(&a)) == 0;
+	if (fd >= 0) {
+		close(fd);
+	}
+	return have;
+}
+
+/* Which family is listened for, of the two that the name has. */
+START_TEST(test_name_family)
+{
+	const struct egress only4 = { .name = "4", .ipv4 = parsed("127.0.0.1") };
+	const struct egress only6 = { .name = "6", .ipv6 = parsed("[::1]") };
+	const struct {
+		const char *client_side;
+		int family;
+		const char *forbidden;
+		const struct egress *egress;
+		const char *announced;
+		const char *stranger;
+	} cases[] = {
+		{ "127.0.0.1", AF_UNSPEC, NULL, NULL, "127.0.0.1", "127.0.0.8" },
+		{ "[::1]", AF_INET, NULL, NULL, "127.0.0.1", "127.0.0.8" },
+		{ "[::1]", AF_UNSPEC, "::1", NULL, "127.0.0.1", "127.0.0.8" },
+		{ "[::1]", AF_UNSPEC, NULL, &only4, "127.0.0.1", "127.0.0.8" },
+		{ "[::1]", AF_UNSPEC, NULL, NULL, "::1", NULL },
+		{ "127.0.0.1", AF_INET6, NULL, NULL, "::1", NULL },
+		{ "127.0.0.1", AF_UNSPEC, "127.0.0.1", NULL, "::1", NULL },
+		{ "127.0.0.1", AF_UNSPEC, NULL, &only6, "::1", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct names names;
+		struct fixture f;
+		char text[ADDR_TEXT_MAX];
+		int fd;
+
+		if (!cases[i].stranger && !have_ipv6()) {
+			continue;
+		}
+		names_set_up(&names, &f);
+		f.forbidden = cases[i].forbidden;
+		f.egress = cases[i].egress;
+		start_name(&names, &f, cases[i].client_side, cases[i].family);
+		ck_assert_msg(run_until(f.loop, &f.listened, 1, PATIENCE_MS), "%zu", i);
+		ck_assert_str_eq(addr_format_ip(&f.announced, text, sizeof text),
+				 cases[i].announced);
+		if (cases[i].stranger) {
+			close(connect_from(&f, cases[i].stranger));
+			ck_assert(run_until(f.loop, &f.strangers, 1, PATIENCE_MS));
+		}
+		fd = connect_from(&f, cases[i].stranger ? "127.0.0.1" : "[::1]");
+		ck_assert(run_until(f.loop, &f.ended, 1, PATIENCE_MS));
+		ck_assert_int_eq(f.result.outcome, BIND_CONNECTED);
+		ck_assert_uint_eq(f.listened, 1);
+		close(fd);
+		names_tear_down(&names, &f);
+	}
+}
+END_TEST
+
+START_TEST(test_name_in_vain)
+{
+	static const struct {
+		uint8_t rcode;
+		bool unspecified;
+		const char *forbidden;
+		enum bind_outcome outcome;
+		enum socks5_reply reply;
+		const char *why;
+	} cases[] = {
+		{ NXDOMAIN, false, NULL, BIND_UNRESOLVED, SOCKS5_HOST_UNREACHABLE, "nxdomain" },
+		{ 0, true, NULL, BIND_DENIED, SOCKS5_NOT_ALLOWED, "unspecified" },
+		{ 0, false, "127.0.0.1", BIND_DENIED, SOCKS5_NOT_ALLOWED, "forbidden" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct names names;
+		struct fixture f;
+
+		names_set_up(&names, &f);
+		names.rcode = cases[i].rcode;
+		names.unspecified = cases[i].unspecified;
+		f.forbidden = cases[i].forbidden;
+		start_name(&names, &f, "127.0.0.1", AF_INET);
+		ck_assert(run_until(f.loop, &f.ended, 1, PATIENCE_MS));
+		ck_assert_uint_eq(f.listened, 0);
+		ck_assert_int_eq(f.result.outcome, cases[i].outcome);
+		ck_assert_int_eq(f.result.reply, cases[i].reply);
+		ck_assert_str_eq(f.result.why, cases[i].why);
+		names_tear_down(&names, &f);
+	}
+}
+END_TEST
+
+/* Cancelled while DNS is being asked, it never calls back, whatever comes then. */
+START_TEST(test_name_cancelled)
+{
+	struct names names;
+	struct fixture f;
+
+	names_set_up(&names, &f);
+	names.silent = true;
+	start_name(&names, &f, "127.0.0.1", AF_UNSPEC);
+	ck_assert(run_until(f.loop, &names.dns.udp_count, 2, PATIENCE_MS));
+	bind_cancel(f.bind);
+	f.bind = NULL;
+	run_for(f.loop, 50);
+	names_tear_down(&names, &f);
+	ck_assert_uint_eq(f.asked + f.listened + f.ended, 0);
+}
+END_TEST
+
 START_TEST(test_outcome_names)
 {
 	ck_assert_str_eq(bind_outcome_name(BIND_CONNECTED), "connected");
@@ -466,4 +656,5 @@ END_TEST
 
 SUITE_MAIN("bind", test_peer, test_strangers, test_anybody, test_anybody_is_told_an_address,
 	   test_denied, test_public_address, test_port_range, test_port_again, test_egress,
-	   test_cancel, test_no_descriptors, test_outcome_names)
+	   test_cancel, test_no_descriptors, test_name_family, test_name_in_vain,
+	   test_name_cancelled, test_outcome_names)
