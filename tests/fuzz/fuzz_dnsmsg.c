@@ -127,9 +127,18 @@ static void check_same_records(const uint8_t *msg, const struct dnsreply *reply,
 	unsigned qtype = (unsigned)(msg[start - 4] << 8 | msg[start - 3]);
 	size_t offset = start;
 	size_t count = 0;
+	uint32_t least_ttl = UINT32_MAX;
 	struct dnsmsg_rr old;
 	struct dnsmsg_rr new;
 
+	for (size_t at = start; at < reply->end;) {
+		at = dnsmsg_read_rr(msg, reply->end, at, &old);
+		require(at > 0);
+		if (old.type != DNS_TYPE_OPT) {
+			old.ttl = old.ttl > 0x7fffffff ? 0 : old.ttl;
+			least_ttl = old.ttl < least_ttl ? old.ttl : least_ttl;
+		}
+	}
 	for (size_t at = start; at < reply->end;) {
 		at = dnsmsg_read_rr(msg, reply->end, at, &old);
 		require(at > 0);
@@ -145,7 +154,9 @@ static void check_same_records(const uint8_t *msg, const struct dnsreply *reply,
 		offset = dnsmsg_read_rr(out, body->len, offset, &new);
 		require(offset > 0);
 		require(new.type == old.type &&new.class == old.class);
-		require(new.ttl == (old.ttl > 0x7fffffff ? 0 : old.ttl));
+		/* The least of its RRset. */
+		require(new.ttl <= (old.ttl > 0x7fffffff ? 0 : old.ttl));
+		require(new.ttl >= least_ttl);
 		require(name_is_same(msg, reply->end, old.owner, out, body->len, new.owner));
 		if (old.type == DNS_TYPE_CNAME) {
 			require(name_is_same(msg, reply->end, old.rdata, out, body->len,
