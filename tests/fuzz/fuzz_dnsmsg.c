@@ -33,6 +33,8 @@ static void check_error(const struct dnsmsg_query *query, unsigned rcode)
 	struct dnsmsg_query again;
 
 	require(len <= sizeof buf && (buf[2] & 0x80));
+	require(!query->pad_reply || !query->has_opt || query->question_len == 0 ||
+		len % DNSMSG_REPLY_BLOCK == 0 || len == sizeof buf);
 	buf[2] &= 0x07; /* read it as a query, for it is shaped like one */
 	if (query->question_len > 0) {
 		require(dnsmsg_parse_query(buf, len, &again) == DNSMSG_OK);
@@ -77,6 +79,8 @@ static void fuzz_query(const uint8_t *data, size_t size)
 		return;
 	}
 	check_error(&query, verdict == DNSMSG_OK ? DNS_RCODE_SERVFAIL : (unsigned)verdict);
+	query.pad_reply = query.is_padded;
+	check_error(&query, verdict == DNSMSG_OK ? DNS_RCODE_SERVFAIL : (unsigned)verdict);
 	if (query.question_len == 0) {
 		return;
 	}
@@ -87,6 +91,13 @@ static void fuzz_query(const uint8_t *data, size_t size)
 	require(dnsmsg_parse_query(buf, len, &again) == DNSMSG_OK);
 	require(again.id == 77 && again.dnssec_ok && again.question_len == query.question_len);
 	require(memcmp(again.question, query.question, query.question_len) == 0);
+	len = dnsmsg_build_query(&query, 77,
+				 DNSMSG_SEND_EDNS | DNSMSG_SEND_TRAIL | DNSMSG_SEND_KEEPALIVE |
+					 DNSMSG_SEND_PADDING,
+				 buf);
+	require(len % DNSMSG_QUERY_BLOCK == 0 && len <= sizeof buf);
+	require(dnsmsg_parse_query(buf, len, &again) == DNSMSG_OK);
+	require(again.is_padded && again.wants_keepalive);
 }
 
 /* --- replies --- */
