@@ -99,7 +99,8 @@ static int change_servers(struct resolver *r, const struct addr *servers, size_t
 	r->ares = new;
 	memcpy(r->servers, servers, count * sizeof *servers);
 	r->server_count = count;
-	/* Those whose lookup is cancelled may ask again at once, and not for what the old ones said. */
+	/* Those whose lookup is cancelled may ask again at once, and not for what the old ones
+	 * said. */
 	names_clear(r->names);
 	ares_io_free(old);
 	return 0;
