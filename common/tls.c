@@ -534,6 +534,7 @@ static void layer_close(struct stream_layer *layer)
 	}
 	ERR_clear_error();
 	SSL_free(tls->ssl);
+	tls_server_free(tls->server);
 	free(tls);
 }
 
@@ -595,8 +596,10 @@ struct tls *tls_accept(struct tls_server *server)
 
 	pthread_mutex_lock(&server->lock);
 	tls = tls_new(server->ctx);
+	server->owner_count += tls != NULL;
 	pthread_mutex_unlock(&server->lock);
 	if (tls) {
+		tls->server = server;
 		SSL_set_accept_state(tls->ssl);
 	}
 	return tls;

@@ -35,6 +35,7 @@ struct tls {
 	struct stream_layer layer;
 	SSL *ssl;
 	const struct tls_client *client; /* until the handshake is over; NULL: we are the server */
+	struct tls_server *server; /* owned, for OpenSSL asks it in the handshake; NULL: a client */
 	enum tls_error error;
 	const char *detail;
 	char alpn[TLS_ALPN_TEXT_MAX];

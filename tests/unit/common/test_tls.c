@@ -389,6 +389,28 @@ static void fill(uint8_t *bytes, size_t len)
 }
 
 /* A reader that stands still for a while: nothing is lost, and the writer is told. */
+/* Whoever loaded the server lets go of it, as on a reload, before the client has said a word. */
+START_TEST(test_server_gone)
+{
+	static const char *const alpn[] = { NULL, "dot" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(alpn); i++) {
+		struct tls_server *server = load_server("good", alpn[i]);
+		struct tls_trust *trust = load_trust("ca.pem");
+		struct tls_client *client = make_client(trust, "dns.example", NULL, 0);
+		struct pair pair;
+
+		tls_trust_free(trust);
+		pair_init(&pair, tls_connect(client, &midway), tls_accept(server));
+		tls_server_free(server);
+		RUN_UNTIL(&pair, pair.client.opened && pair.server.opened);
+		ck_assert_str_eq(tls_alpn(pair.server.tls), alpn[i] ? alpn[i] : "");
+		pair_done(&pair);
+		tls_client_free(client);
+	}
+}
+END_TEST
+
 START_TEST(test_much)
 {
 	struct tls_server *server = load_server("good", NULL);
@@ -614,7 +636,7 @@ int main(void)
 	const TTest *const tests[] = { test_judgement,   test_other_trust,  test_resumption,
 				       test_alpn,        test_much,         test_pending,
 				       test_plain_peer,  test_server_files, test_server_reload,
-				       test_trust_files, test_pins };
+				       test_server_gone, test_trust_files,  test_pins };
 	Suite *suite = suite_create("tls");
 	TCase *tcase = tcase_create("tls");
 	int r;
