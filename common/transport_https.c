@@ -528,9 +528,13 @@ static bool https_check_oldest(struct https *https)
 		}
 		return !https->dead;
 	}
-	/* Whoever asks has given up by now. */
+	/* Whoever asks has given up by now. When that was all on an earlier connection, it is to
+	 * end even if the server holds on to it. */
 	request_free(https, request);
-	return true;
+	if (conn) {
+		conn_push_or_lose(conn);
+	}
+	return !https->dead;
 }
 
 static void https_on_timer(struct timer *timer)

@@ -469,6 +469,32 @@ START_TEST(test_goaway)
 }
 END_TEST
 
+/* A server that takes no more, but owes an answer for ever and does not hang up: the connection
+ * goes when the question is given up. */
+START_TEST(test_goaway_without_answer)
+{
+	struct web_conn *first = &bench.server.conns[0];
+
+	start();
+	ask_and_wait(1);
+	bench.server.trick = HOLD;
+	run_for(bench.loop, 5);
+	ask(2);
+	ck_assert(run_until(bench.loop, &bench.server.request_count, 2, 2000));
+	h2_goaway(first->h2);
+	web_push(first);
+	bench.server.trick = ANSWER;
+	for (uint16_t id = 3; id < 12; id++) {
+		run_for(bench.loop, TIMEOUT_MS / 6);
+		ask_and_wait(id);
+	}
+	ck_assert(first->ended);
+	ck_assert(!bench.server.conns[1].ended);
+	ck_assert_uint_eq(bench.closed_count, 0);
+	stop();
+}
+END_TEST
+
 /* A server that takes one question for each connection: all are answered, each end is in order. */
 START_TEST(test_goaway_each_time)
 {
@@ -551,9 +577,16 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { test_many,          test_wrong_name, test_no_h2,
-				       test_bad_responses, test_goaway,     test_goaway_each_time,
-				       test_silence,       test_slow,       test_idle,
+	const TTest *const tests[] = { test_many,
+				       test_wrong_name,
+				       test_no_h2,
+				       test_bad_responses,
+				       test_goaway,
+				       test_goaway_without_answer,
+				       test_goaway_each_time,
+				       test_silence,
+				       test_slow,
+				       test_idle,
 				       test_close_at_once };
 	Suite *suite = suite_create("transport_https");
 	TCase *tcase = tcase_create("transport_https");
