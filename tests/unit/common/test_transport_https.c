@@ -530,6 +530,32 @@ START_TEST(test_silence)
 }
 END_TEST
 
+/* A question that is never answered does not hide it. */
+START_TEST(test_silence_behind_a_lost_answer)
+{
+	uint64_t asked_ms;
+
+	timeout_ms = 4000;
+	start();
+	bench.server.trick = HOLD;
+	ask(1);
+	ck_assert(run_until(bench.loop, &bench.server.request_count, 1, 2000));
+	run_for(bench.loop, 20);
+	bench.server.trick = ANSWER;
+	ask_and_wait(2);
+	bench.server.is_deaf = true;
+	run_for(bench.loop, 20);
+	asked_ms = loop_now_ms(bench.loop);
+	ask(3);
+	ck_assert(run_until(bench.loop, &bench.closed_count, 1, 6000));
+	ck_assert_int_eq(bench.error, ETIMEDOUT);
+	ck_assert_uint_ge(loop_now_ms(bench.loop) - asked_ms, 1500);
+	ck_assert_uint_lt(loop_now_ms(bench.loop) - asked_ms, 2500);
+	stop();
+	timeout_ms = TIMEOUT_MS;
+}
+END_TEST
+
 /* A slow server shows by its answer to a PING that it is there; the connection stays, the message
  * is given up in the end. */
 START_TEST(test_slow)
@@ -585,6 +611,7 @@ int main(void)
 				       test_goaway_without_answer,
 				       test_goaway_each_time,
 				       test_silence,
+				       test_silence_behind_a_lost_answer,
 				       test_slow,
 				       test_idle,
 				       test_close_at_once };
