@@ -93,9 +93,19 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 	return 1;
 }
 
+/* Whether the certificate that the session was begun with is not valid any more. */
+static bool has_expired(SSL_SESSION *session, int64_t unix_s)
+{
+	X509 *certificate = SSL_SESSION_get0_peer(session);
+	time_t now = (time_t)unix_s;
+
+	return !certificate || X509_cmp_time(X509_get0_notAfter(certificate), &now) <= 0;
+}
+
 /* A ticket of TLS 1.3 is used once, so that nobody can tell connections of one client by it (RFC
- * 8446 appendix C.4). */
-static void resume_session(struct tls_client *client, SSL *ssl)
+ * 8446 appendix C.4). Certificates are checked when a session begins only, and each brings tickets
+ * for the next, so whether they are valid still is looked at here. */
+static void resume_session(struct tls_client *client, SSL *ssl, int64_t unix_s)
 {
 	SSL_SESSION *session;
 
@@ -103,6 +113,10 @@ static void resume_session(struct tls_client *client, SSL *ssl)
 		return;
 	}
 	session = client->sessions[client->session_count - 1];
+	if (client->checks_chain && has_expired(session, unix_s)) {
+		forget_sessions(client);
+		return;
+	}
 	SSL_set_session(ssl, session);
 	if (SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION) {
 		SSL_SESSION_free(session);
@@ -585,7 +599,7 @@ struct tls *tls_connect(struct tls_client *client, const struct tls_time *time)
 		errno = ENOMEM;
 		return NULL;
 	}
-	resume_session(client, tls->ssl);
+	resume_session(client, tls->ssl, time->unix_s);
 	SSL_set_connect_state(tls->ssl);
 	return tls;
 }
