@@ -12,8 +12,8 @@
  * from 1.32 on timeouts of lookups adapt to the time that answers take (250 ms at least), from 1.33
  * on a query with OPT gets a COOKIE option.
  *
- * A channel is made when it is first needed. Making one reads no configuration, but c-ares 1.18
- * opens /dev/urandom.
+ * A channel is made when it is first needed. Making one opens /dev/urandom (c-ares 1.18) or reads
+ * resolv.conf and the like (later ones), of which nothing is used.
  *
  * Thread: that of the loop. Re-entrancy: callbacks may start new requests and may call
  * ares_io_free(), which then takes effect at the end of the turn (c-ares itself would free its

@@ -3,6 +3,7 @@
 
 #include "common/ares_io.h"
 #include "common/container.h"
+#include "common/doh.h"
 
 #include "dnsproxyd/config_security.h"
 #include "dnsproxyd/dnsname.h"
@@ -76,7 +77,10 @@ static void announce(struct config *config, const struct listen_config *listen)
 		return;
 	}
 	for (size_t i = 0; i < addresses->count; i++) {
-		(void)ddr_add(&config->ddr, name, "dot", &addresses->items[i], NULL);
+		bool is_https = listen->params->protocol == LISTEN_HTTPS;
+
+		(void)ddr_add(&config->ddr, name, is_https ? "h2" : "dot", &addresses->items[i],
+			      is_https ? DOH_PATH "{?dns}" : NULL);
 	}
 }
 

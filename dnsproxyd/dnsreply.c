@@ -508,9 +508,9 @@ static void note_ttl_offset(struct dnsreply_body *body, size_t offset)
 
 /* The records of one RRset that come one after the other, as all servers send them. */
 struct rrset {
-	struct dnsmsg_rr rr; /* the last one; class 0: none yet */
+	struct dnsmsg_rr rr; /* the last one */
 	enum section section;
-	size_t count;
+	size_t count;   /* 0: none yet */
 	uint32_t ttl_s; /* the least so far */
 };
 
@@ -534,7 +534,7 @@ static void level_ttl(struct rewrite *rewrite, struct rrset *set, const struct d
 		      enum section section, const struct dnsreply_body *body)
 {
 	uint32_t ttl_s = sane_ttl(rr->ttl);
-	bool goes_on = set->rr.class == rr->class && set->rr.type == rr->type &&
+	bool goes_on = set->count > 0 && set->rr.class == rr->class && set->rr.type == rr->type &&
 		       set->section == section && rr->type != DNS_TYPE_RRSIG &&
 		       rr->type != DNS_TYPE_SIG && same_owner(rewrite, set->rr.owner, rr->owner);
 	bool differs = goes_on && ttl_s != set->ttl_s;

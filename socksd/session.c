@@ -548,6 +548,9 @@ static void session_reconfigure(struct session *s, const struct config *next)
 		session_end(s, SESSION_END_REVOKED);
 	} else {
 		if (s->handshake) {
+			if (old && !listen) {
+				s->handshake->bind_needs_connect = old->params->bind_needs_connect;
+			}
 			s->handshake->listen = listen;
 		}
 		s->login = s->login && listen && listen->users ? listen : NULL;

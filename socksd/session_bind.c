@@ -41,11 +41,18 @@ static struct primary primary_to(const struct session *s, const struct addr *hos
 	};
 }
 
+static bool needs_connect(const struct session *s)
+{
+	const struct handshake *h = s->handshake;
+
+	return h->listen ? h->listen->params->bind_needs_connect : h->bind_needs_connect;
+}
+
 int session_note_primary(struct session *s, const struct addr *target)
 {
 	const struct primary primary = primary_to(s, target);
 
-	if (!s->handshake->listen->params->bind_needs_connect) {
+	if (!needs_connect(s)) {
 		return 0;
 	}
 	s->primary = malloc(sizeof *s->primary);
@@ -78,8 +85,7 @@ static bool has_primary(const struct session *s, const struct addr *peer)
 {
 	const struct primary primary = primary_to(s, peer);
 
-	return !s->handshake->listen->params->bind_needs_connect ||
-	       primaries_has(s->context->primaries, &primary);
+	return !needs_connect(s) || primaries_has(s->context->primaries, &primary);
 }
 
 /* --- what bind.c asks and tells -------------------------------------------------------------- */

@@ -27,7 +27,8 @@ struct handshake {
 	struct auth_check *auth;
 	struct dial *dial;
 	struct bind *bind;
-	bool bind_entered; /* in context->clients */
+	bool bind_entered;       /* in context->clients */
+	bool bind_needs_connect; /* as `listen` had it when it was taken away */
 	const char *why;
 };
 

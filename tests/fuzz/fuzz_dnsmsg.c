@@ -33,6 +33,8 @@ static void check_error(const struct dnsmsg_query *query, unsigned rcode)
 	struct dnsmsg_query again;
 
 	require(len <= sizeof buf && (buf[2] & 0x80));
+	require(!query->pad_reply || !query->has_opt || query->question_len == 0 ||
+		len % DNSMSG_REPLY_BLOCK == 0 || len == sizeof buf);
 	buf[2] &= 0x07; /* read it as a query, for it is shaped like one */
 	if (query->question_len > 0) {
 		require(dnsmsg_parse_query(buf, len, &again) == DNSMSG_OK);
@@ -77,6 +79,8 @@ static void fuzz_query(const uint8_t *data, size_t size)
 		return;
 	}
 	check_error(&query, verdict == DNSMSG_OK ? DNS_RCODE_SERVFAIL : (unsigned)verdict);
+	query.pad_reply = query.is_padded;
+	check_error(&query, verdict == DNSMSG_OK ? DNS_RCODE_SERVFAIL : (unsigned)verdict);
 	if (query.question_len == 0) {
 		return;
 	}
@@ -87,6 +91,13 @@ static void fuzz_query(const uint8_t *data, size_t size)
 	require(dnsmsg_parse_query(buf, len, &again) == DNSMSG_OK);
 	require(again.id == 77 && again.dnssec_ok && again.question_len == query.question_len);
 	require(memcmp(again.question, query.question, query.question_len) == 0);
+	len = dnsmsg_build_query(&query, 77,
+				 DNSMSG_SEND_EDNS | DNSMSG_SEND_TRAIL | DNSMSG_SEND_KEEPALIVE |
+					 DNSMSG_SEND_PADDING,
+				 buf);
+	require(len % DNSMSG_QUERY_BLOCK == 0 && len <= sizeof buf);
+	require(dnsmsg_parse_query(buf, len, &again) == DNSMSG_OK);
+	require(again.is_padded && again.wants_keepalive);
 }
 
 /* --- replies --- */
@@ -127,9 +138,18 @@ static void check_same_records(const uint8_t *msg, const struct dnsreply *reply,
 	unsigned qtype = (unsigned)(msg[start - 4] << 8 | msg[start - 3]);
 	size_t offset = start;
 	size_t count = 0;
+	uint32_t least_ttl = UINT32_MAX;
 	struct dnsmsg_rr old;
 	struct dnsmsg_rr new;
 
+	for (size_t at = start; at < reply->end;) {
+		at = dnsmsg_read_rr(msg, reply->end, at, &old);
+		require(at > 0);
+		if (old.type != DNS_TYPE_OPT) {
+			old.ttl = old.ttl > 0x7fffffff ? 0 : old.ttl;
+			least_ttl = old.ttl < least_ttl ? old.ttl : least_ttl;
+		}
+	}
 	for (size_t at = start; at < reply->end;) {
 		at = dnsmsg_read_rr(msg, reply->end, at, &old);
 		require(at > 0);
@@ -145,7 +165,9 @@ static void check_same_records(const uint8_t *msg, const struct dnsreply *reply,
 		offset = dnsmsg_read_rr(out, body->len, offset, &new);
 		require(offset > 0);
 		require(new.type == old.type &&new.class == old.class);
-		require(new.ttl == (old.ttl > 0x7fffffff ? 0 : old.ttl));
+		/* The least of its RRset. */
+		require(new.ttl <= (old.ttl > 0x7fffffff ? 0 : old.ttl));
+		require(new.ttl >= least_ttl);
 		require(name_is_same(msg, reply->end, old.owner, out, body->len, new.owner));
 		if (old.type == DNS_TYPE_CNAME) {
 			require(name_is_same(msg, reply->end, old.rdata, out, body->len,

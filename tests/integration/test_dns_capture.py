@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""What leaves dnsproxyd when all its servers are asked by TLS: every packet, in a network namespace of this test's own
-(root)."""
+"""What leaves dnsproxyd when all its servers are asked by TLS, HTTPS or DNSCrypt: every packet, in a network namespace of
+this test's own (root)."""
 
 import contextlib
 import os
@@ -18,6 +18,7 @@ import dns_message as dns  # noqa: E402  pylint: disable=wrong-import-position
 import harness  # noqa: E402  pylint: disable=wrong-import-position
 import private_network  # noqa: E402  pylint: disable=wrong-import-position
 from dns_message import Message, a_record, query_bytes  # noqa: E402  pylint: disable=wrong-import-position
+from encrypted_peers import Dnsdist, certificate as pem  # noqa: E402  pylint: disable=wrong-import-position
 from harness import expect, wait_until  # noqa: E402  pylint: disable=wrong-import-position
 from peers import ask_udp  # noqa: E402  pylint: disable=wrong-import-position
 from tls_server import TlsServer, certificate  # noqa: E402  pylint: disable=wrong-import-position
@@ -132,6 +133,36 @@ def test_nothing_in_clear_text():
         capture.close()
         capture = None
         judge(packets, client_port, {good.port, bad.port, names.port, back.port})
+
+
+def test_https_and_dnscrypt():
+    """The same by HTTPS and by DNSCrypt, whose certificates are all that is asked for in clear text"""
+    if WHY_NOT:
+        raise harness.Skip(WHY_NOT)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(contextlib.closing(Dnsdist()))
+        for number, url in enumerate((server.https(), server.stamp())):
+            capture = Capture()
+            daemon = harness.dnsproxyd(url, f"upstream default.ca={pem('ca.pem')}", "server.workers=2",
+                                       "upstream default.timeout=300ms", "cache.failure-ttl=1s", "cache.serve-stale=0")
+            try:
+                for i in range(20):
+                    expect(ask(daemon, f"{SECRET.decode()}{number}-{i}.example"), True, "whether there is an answer")
+                server.stop()
+                for i in range(3):
+                    expect(ask(daemon, f"{SECRET.decode()}{number}-dead{i}.example"), False, "whether there is an answer")
+                server.start()
+                wait_until(lambda: ask(daemon, f"{SECRET.decode()}{time.monotonic()}.example"), 15, "answer again")
+                daemon.stop()
+            finally:
+                capture.close()
+            ours = [packet for packet in capture.packets if not {daemon.port, server.backend.port} & set(packet[1])]
+            ports = {server.https_port, server.dnscrypt_port}
+            expect(any(SECRET in payload for _kind, _ports, payload in capture.packets), True, "that it sees questions")
+            expect(len([packet for packet in ours if ports & set(packet[1])]) >= 40, True, "that it sees the server asked")
+            expect([packet[1] for packet in ours if SECRET in packet[2].lower()], [], "packets with the name")
+            expect([packet[1] for packet in ours if not ports & set(packet[1]) and server.tls_port not in packet[1]], [],
+                   "packets to or from others")
 
 
 if __name__ == "__main__":

@@ -398,6 +398,19 @@ def test_rubbish():
     test_kdig()
 
 
+def test_discovery():
+    """Clients find the listener by themselves (RFC 9462): protocol, port and path."""
+    reply = ask(listener().daemon, "_dns.resolver.arpa", 64)
+    expect(len(reply.answers), 1, "records")
+    data = reply.answers[0].rdata
+    path = b"/dns-query{?dns}"
+    for what, bytes_wanted in (("priority and name", b"\0\1" + dns.name_bytes(HOST)), ("protocol", b"\0\1\0\3\2h2"),
+                               ("port", b"\0\3\0\2" + listener().web_port.to_bytes(2, "big")),
+                               ("address", b"\0\4\0\4\x7f\0\0\1"),
+                               ("path", b"\0\7\0" + bytes([len(path)]) + path)):
+        expect(bytes_wanted in data, True, f"{what} in {data!r}")
+
+
 class _Page(http.server.BaseHTTPRequestHandler):
     hosts = set()
 

@@ -216,6 +216,50 @@ def test_reload():
     server.stop()
 
 
+def test_reload_without_section():
+    """A reload that takes the section away leaves those alone that wait under it: a BIND, and a CONNECT for its name"""
+    path = harness.temporary_path("bind-sections.conf")
+    port = harness.free_port()
+    asked, answer = threading.Event(), threading.Event()
+
+    def answer_late(message, transport):
+        if message.name.lower() == "peer.example":
+            asked.set()
+            answer.wait(10)
+        return name_server_answer(message, transport)
+
+    def write(name, listen_port, more=""):
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"[listen {name}]\naddress = 127.0.0.1:{listen_port}\n{more}"
+                       f"[dns]\nserver = {names.address}\n[rule bind]\naction = allow\ncommand = bind\n")
+
+    names = DnsServer(answer_late)
+    for more in ("", "bind-needs-connect = yes\n"):
+        asked.clear()
+        answer.clear()
+        write("old", port, more)
+        server = harness.Daemon("socksd", port, config=path)
+        with socket.create_server((PEER, 0)) as listener:
+            primary = socks.connect(server.port, PEER, listener.getsockname()[1])
+            waiting, reply = ask(server, PEER)
+            dialling = socks.open_proxy(port)
+            dialling.sendall(socks.GREETING_OPEN)
+            socks.receive(dialling, 2)
+            dialling.sendall(socks.request_bytes("peer.example", listener.getsockname()[1]))
+            expect(asked.wait(10), True, "the question for the name")
+            write("new", harness.free_port())
+            before = len(server.log())
+            server.send_signal(signal.SIGHUP)
+            server.wait_log("reloaded", before)
+            answer.set()
+            expect(socks.receive_reply(dialling)[0], OK, "REP of the CONNECT")
+            expect_reset(reply, STRANGER)
+            expect_joined(waiting, reply, PEER)
+            dialling.close()
+            primary.close()
+        server.stop()
+
+
 def test_explain():
     """--explain knows what BIND is asked"""
     config = harness.temporary_file("bind-explain.conf", f"""[listen l]

@@ -33,7 +33,7 @@ start_problems()
 	$command 2>"$work/log" &
 	daemon=$!
 	tries=0
-	until grep -q 'ready ' "$work/log" || [ $tries -eq 50 ]; do
+	until grep -q ' ready version=' "$work/log" || [ $tries -eq 150 ]; do
 		sleep 0.1
 		tries=$((tries + 1))
 	done
