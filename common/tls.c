@@ -173,6 +173,9 @@ struct tls_client *tls_client_new(const struct tls_client_config *config)
 {
 	struct tls_client *client = calloc(1, sizeof *client);
 
+	if (client) {
+		client->owner_count = 1;
+	}
 	if (!client || !client_init(client, config)) {
 		ERR_clear_error();
 		tls_client_free(client);
@@ -184,7 +187,7 @@ struct tls_client *tls_client_new(const struct tls_client_config *config)
 
 void tls_client_free(struct tls_client *client)
 {
-	if (!client) {
+	if (!client || --client->owner_count > 0) {
 		return;
 	}
 	forget_sessions(client);
@@ -495,6 +498,7 @@ static int layer_handshake(struct stream_layer *layer)
 		tls->detail = "";
 		return -EPROTO;
 	}
+	tls_client_free(tls->client);
 	tls->client = NULL;
 	return 0;
 }
@@ -548,6 +552,7 @@ static void layer_close(struct stream_layer *layer)
 	}
 	ERR_clear_error();
 	SSL_free(tls->ssl);
+	tls_client_free(tls->client);
 	tls_server_free(tls->server);
 	free(tls);
 }
@@ -591,6 +596,7 @@ struct tls *tls_connect(struct tls_client *client, const struct tls_time *time)
 		return NULL;
 	}
 	tls->client = client;
+	client->owner_count++;
 	tls->early_until_s = time->early_until_s;
 	X509_VERIFY_PARAM_set_time(SSL_get0_param(tls->ssl), (time_t)time->unix_s);
 	/* An address is no name to send (RFC 6066 section 3). */

@@ -438,6 +438,28 @@ START_TEST(test_server_gone)
 }
 END_TEST
 
+/* The same with the client: its checks are made all the same. */
+START_TEST(test_client_gone)
+{
+	static const enum tls_error whys[] = { TLS_OK, TLS_WRONG_NAME };
+
+	for (size_t i = 0; i < ARRAY_SIZE(whys); i++) {
+		struct tls_server *server = load_server(i ? "other" : "good", "dot");
+		struct tls_trust *trust = load_trust("ca.pem");
+		struct tls_client *client = make_client(trust, "dns.example", NULL, 0);
+		struct pair pair;
+
+		tls_trust_free(trust);
+		pair_init(&pair, tls_connect(client, &midway), tls_accept(server));
+		tls_client_free(client);
+		RUN_UNTIL(&pair, pair.client.opened || pair.client.failed);
+		ck_assert_int_eq(pair.client.why, whys[i]);
+		pair_done(&pair);
+		tls_server_free(server);
+	}
+}
+END_TEST
+
 START_TEST(test_much)
 {
 	struct tls_server *server = load_server("good", NULL);
@@ -665,8 +687,8 @@ int main(void)
 				       test_alpn,         test_much,
 				       test_pending,      test_plain_peer,
 				       test_server_files, test_server_reload,
-				       test_server_gone,  test_trust_files,
-				       test_pins };
+				       test_server_gone,  test_client_gone,
+				       test_trust_files,  test_pins };
 	Suite *suite = suite_create("tls");
 	TCase *tcase = tcase_create("tls");
 	int r;
