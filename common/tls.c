@@ -93,9 +93,19 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 	return 1;
 }
 
+/* Whether the certificate that the session was begun with is not valid any more. */
+static bool has_expired(SSL_SESSION *session, int64_t unix_s)
+{
+	X509 *certificate = SSL_SESSION_get0_peer(session);
+	time_t now = (time_t)unix_s;
+
+	return !certificate || X509_cmp_time(X509_get0_notAfter(certificate), &now) <= 0;
+}
+
 /* A ticket of TLS 1.3 is used once, so that nobody can tell connections of one client by it (RFC
- * 8446 appendix C.4). */
-static void resume_session(struct tls_client *client, SSL *ssl)
+ * 8446 appendix C.4). Certificates are checked when a session begins only, and each brings tickets
+ * for the next, so whether they are valid still is looked at here. */
+static void resume_session(struct tls_client *client, SSL *ssl, int64_t unix_s)
 {
 	SSL_SESSION *session;
 
@@ -103,6 +113,10 @@ static void resume_session(struct tls_client *client, SSL *ssl)
 		return;
 	}
 	session = client->sessions[client->session_count - 1];
+	if (client->checks_chain && has_expired(session, unix_s)) {
+		forget_sessions(client);
+		return;
+	}
 	SSL_set_session(ssl, session);
 	if (SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION) {
 		SSL_SESSION_free(session);
@@ -159,6 +173,9 @@ struct tls_client *tls_client_new(const struct tls_client_config *config)
 {
 	struct tls_client *client = calloc(1, sizeof *client);
 
+	if (client) {
+		client->owner_count = 1;
+	}
 	if (!client || !client_init(client, config)) {
 		ERR_clear_error();
 		tls_client_free(client);
@@ -170,7 +187,7 @@ struct tls_client *tls_client_new(const struct tls_client_config *config)
 
 void tls_client_free(struct tls_client *client)
 {
-	if (!client) {
+	if (!client || --client->owner_count > 0) {
 		return;
 	}
 	forget_sessions(client);
@@ -481,6 +498,7 @@ static int layer_handshake(struct stream_layer *layer)
 		tls->detail = "";
 		return -EPROTO;
 	}
+	tls_client_free(tls->client);
 	tls->client = NULL;
 	return 0;
 }
@@ -534,6 +552,8 @@ static void layer_close(struct stream_layer *layer)
 	}
 	ERR_clear_error();
 	SSL_free(tls->ssl);
+	tls_client_free(tls->client);
+	tls_server_free(tls->server);
 	free(tls);
 }
 
@@ -576,6 +596,7 @@ struct tls *tls_connect(struct tls_client *client, const struct tls_time *time)
 		return NULL;
 	}
 	tls->client = client;
+	client->owner_count++;
 	tls->early_until_s = time->early_until_s;
 	X509_VERIFY_PARAM_set_time(SSL_get0_param(tls->ssl), (time_t)time->unix_s);
 	/* An address is no name to send (RFC 6066 section 3). */
@@ -584,7 +605,7 @@ struct tls *tls_connect(struct tls_client *client, const struct tls_time *time)
 		errno = ENOMEM;
 		return NULL;
 	}
-	resume_session(client, tls->ssl);
+	resume_session(client, tls->ssl, time->unix_s);
 	SSL_set_connect_state(tls->ssl);
 	return tls;
 }
@@ -595,8 +616,10 @@ struct tls *tls_accept(struct tls_server *server)
 
 	pthread_mutex_lock(&server->lock);
 	tls = tls_new(server->ctx);
+	server->owner_count += tls != NULL;
 	pthread_mutex_unlock(&server->lock);
 	if (tls) {
+		tls->server = server;
 		SSL_set_accept_state(tls->ssl);
 	}
 	return tls;

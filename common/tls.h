@@ -144,7 +144,8 @@ enum tls_reload {
 enum tls_reload tls_server_reload(struct tls_server *server, const char **reterr_path,
 				  const char **reterr_why);
 
-/* A connection that was accepted, for stream_accept(). Returns owned, or NULL with errno ENOMEM. */
+/* A connection that was accepted, for stream_accept(): one more owner of the server, until it is
+ * closed. Returns owned, or NULL with errno ENOMEM. */
 struct tls *tls_accept(struct tls_server *server);
 
 /* --- a connection ----------------------------------------------------------------------------- */

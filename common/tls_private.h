@@ -20,6 +20,7 @@ struct tls_trust {
 };
 
 struct tls_client {
+	unsigned owner_count;
 	SSL_CTX *ctx;
 	char *name;
 	struct addr address;
@@ -34,7 +35,8 @@ struct tls_client {
 struct tls {
 	struct stream_layer layer;
 	SSL *ssl;
-	const struct tls_client *client; /* until the handshake is over; NULL: we are the server */
+	struct tls_client *client; /* owned, until the handshake is over; NULL: we are the server */
+	struct tls_server *server; /* owned, for OpenSSL asks it in the handshake; NULL: a client */
 	enum tls_error error;
 	const char *detail;
 	char alpn[TLS_ALPN_TEXT_MAX];

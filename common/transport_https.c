@@ -512,10 +512,20 @@ static void https_arm_idle(struct https *https)
 	(void)https_arm(https, idle_due_ms(https));
 }
 
-/* Look at the oldest request, which is due. False when the transport is at its end. */
-static bool https_check_oldest(struct https *https)
+/* The first request since which its connection was silent; NULL: none. */
+static struct request *find_unheard(const struct https *https)
 {
 	struct request *request = https->oldest;
+
+	while (request && (!request->conn || was_heard_since(request))) {
+		request = request->next;
+	}
+	return request;
+}
+
+/* Look at a request that is due. False when the transport is at its end. */
+static bool https_check(struct https *https, struct request *request)
+{
 	struct conn *conn = request->conn;
 
 	if (conn && !was_heard_since(request)) {
@@ -528,19 +538,33 @@ static bool https_check_oldest(struct https *https)
 		}
 		return !https->dead;
 	}
-	/* Whoever asks has given up by now. */
+	/* Whoever asks has given up by now. When that was all on an earlier connection, it is to
+	 * end even if the server holds on to it. */
 	request_free(https, request);
-	return true;
+	if (conn) {
+		conn_push_or_lose(conn);
+	}
+	return !https->dead;
 }
 
 static void https_on_timer(struct timer *timer)
 {
 	struct https *https = container_of(timer, struct https, timer);
+	struct request *unheard;
 
 	while (https->oldest && due_ms(https, https->oldest) <= now_ms(https)) {
-		if (!https_check_oldest(https)) {
+		if (!https_check(https, https->oldest)) {
 			return;
 		}
+	}
+	/* The oldest may wait for an answer that never comes, which says nothing of the rest. */
+	while ((unheard = find_unheard(https)) && due_ms(https, unheard) <= now_ms(https)) {
+		if (!https_check(https, unheard)) {
+			return;
+		}
+	}
+	if (unheard) {
+		https_arm(https, due_ms(https, unheard));
 	}
 	if (https->oldest) {
 		https_arm(https, due_ms(https, https->oldest));

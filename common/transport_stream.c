@@ -148,35 +148,50 @@ static uint32_t conn_silence_ms(const struct stream_transport *conn)
 	return ms < SILENCE_MAX_MS ? ms : SILENCE_MAX_MS;
 }
 
-/* When the watchdog looks at a query. */
-static uint64_t conn_due_ms(const struct stream_transport *conn, const struct open_query *query)
+/* The first query since which nothing was heard; NULL: none. There are few behind it, unless the
+ * peer is gone. */
+static struct open_query *conn_find_unheard(const struct stream_transport *conn)
 {
-	bool heard = conn->heard_ms > query->sent_ms;
+	struct open_query *unheard = NULL;
 
-	return query->sent_ms + (heard ? conn->config.timeout_ms : conn_silence_ms(conn));
+	for (struct open_query *query = conn->newest; query && query->sent_ms >= conn->heard_ms;
+	     query = query->prev) {
+		unheard = query;
+	}
+	return unheard;
 }
 
-/* The watchdog. When the oldest query has waited and not a byte has come since it was sent, the
- * connection is dead, as after a route change; if others were answered meanwhile, only that query
- * is given up, at the end of its time. */
+/* Give up the queries whose time is over. */
+static void conn_drop_late(struct stream_transport *conn, uint64_t now_ms)
+{
+	while (conn->oldest && conn->oldest->sent_ms + conn->config.timeout_ms <= now_ms) {
+		struct open_query *query = conn->oldest;
+
+		open_query_remove(conn, query);
+		free(query);
+	}
+}
+
+/* The watchdog. When a query has waited and not a byte has come since it was sent, the connection
+ * is dead, as after a route change; if others were answered meanwhile, only that query is given up,
+ * at the end of its time. */
 static void conn_on_timer(struct timer *timer)
 {
 	struct stream_transport *conn = container_of(timer, struct stream_transport, timer);
 	uint64_t now_ms = loop_now_ms(conn->config.loop);
 	uint64_t idle_due_ms = conn->heard_ms + conn_idle_ms(conn);
+	struct open_query *unheard = conn_find_unheard(conn);
 
-	while (conn->oldest && conn_due_ms(conn, conn->oldest) <= now_ms) {
-		struct open_query *query = conn->oldest;
-
-		if (conn->heard_ms <= query->sent_ms) {
-			conn_die(conn, ETIMEDOUT);
-			return;
-		}
-		open_query_remove(conn, query);
-		free(query);
+	if (unheard && unheard->sent_ms + conn_silence_ms(conn) <= now_ms) {
+		conn_die(conn, ETIMEDOUT);
+		return;
+	}
+	conn_drop_late(conn, now_ms);
+	if (unheard) {
+		conn_arm(conn, unheard->sent_ms + conn_silence_ms(conn));
 	}
 	if (conn->oldest) {
-		conn_arm(conn, conn_due_ms(conn, conn->oldest));
+		conn_arm(conn, conn->oldest->sent_ms + conn->config.timeout_ms);
 	} else if (idle_due_ms > now_ms) {
 		conn_arm(conn, idle_due_ms);
 	} else {

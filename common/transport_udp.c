@@ -28,6 +28,7 @@ struct flight {
 	struct flight *prev; /* sent before */
 	uint64_t due_ms;     /* when the wait is over */
 	int fd;
+	bool in_air;
 	struct asked asked;
 };
 
@@ -201,6 +202,7 @@ static void flight_take_off(struct flight *flight)
 	*(udp->newest ? &udp->newest->next : &udp->oldest) = flight;
 	udp->newest = flight;
 	udp->open_count++;
+	flight->in_air = true;
 }
 
 static void flight_land(struct flight *flight)
@@ -210,6 +212,7 @@ static void flight_land(struct flight *flight)
 	*(flight->prev ? &flight->prev->next : &udp->oldest) = flight->next;
 	*(flight->next ? &flight->next->prev : &udp->newest) = flight->prev;
 	udp->open_count--;
+	flight->in_air = false;
 }
 
 /* Pass on what came if it answers; the flight is over then. */
@@ -249,6 +252,8 @@ static void flight_fail(struct flight *flight, int error)
 	udp->user_ops->on_failed(udp->user, asked.bytes, asked.len, error);
 }
 
+/* An idle socket can have something in it all the same: for what was on its way the kernel may have
+ * found it while it had its port still. That is thrown away. */
 static void flight_on_ready(struct watch *watch, uint32_t events)
 {
 	struct flight *flight = container_of(watch, struct flight, watch);
@@ -260,7 +265,7 @@ static void flight_on_ready(struct watch *watch, uint32_t events)
 		ssize_t n = recv(flight->fd, udp->inbox, sizeof udp->inbox, 0);
 
 		if (n >= 0) {
-			if (flight_take_answer(flight, (size_t)n)) {
+			if (flight->in_air && flight_take_answer(flight, (size_t)n)) {
 				return;
 			}
 		} else if (errno == EAGAIN || (error && errno != EINTR)) {
@@ -269,7 +274,7 @@ static void flight_on_ready(struct watch *watch, uint32_t events)
 			error = errno; /* an ICMP error; the answer may be queued behind it */
 		}
 	}
-	if (error) {
+	if (error && flight->in_air) {
 		flight_fail(flight, error);
 	}
 }

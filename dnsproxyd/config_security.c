@@ -160,6 +160,7 @@ int config_load_security(struct group_config *group, const struct section *secti
 {
 	const struct upstream_params *p = section->values;
 	struct security_config *security = &group->security;
+	bool uses_tls;
 
 	/* In the order of "strict|opportunistic". */
 	security->is_opportunistic = p->authentication == 1;
@@ -167,8 +168,16 @@ int config_load_security(struct group_config *group, const struct section *secti
 	    check_names(group, section, reterr) < 0) {
 		return -1;
 	}
-	if (!has_tls(group->servers, group->server_count) &&
-	    !has_tls(group->bootstrap, group->bootstrap_count) && !p->ca) {
+	uses_tls = has_tls(group->servers, group->server_count) ||
+		   has_tls(group->bootstrap, group->bootstrap_count);
+	if (!uses_tls && security->pin_count > 0) {
+		/* Who has pins believes that nobody can read along. */
+		params_fail(reterr, section, offsetof(struct upstream_params, pins),
+			    "server = tls://ADDRESS or https://ADDRESS",
+			    "no server of [upstream %s] has a certificate", section->name);
+		return -1;
+	}
+	if (!uses_tls && !p->ca) {
 		return 0;
 	}
 	return load_trust(security, section, reterr);

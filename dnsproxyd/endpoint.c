@@ -160,7 +160,7 @@ static int parse_stamp(const char *text, struct endpoint *ret)
 	memcpy(ret->hashes, stamp.hashes, sizeof ret->hashes);
 	if (stamp.kind == STAMP_DNSCRYPT) {
 		/* Not a host's; the stamp has checked it. */
-		snprintf(ret->name, sizeof ret->name, "%s", stamp.name);
+		snprintf(ret->name, sizeof ret->name, "%.*s", ENDPOINT_NAME_MAX - 1, stamp.name);
 		return 0;
 	}
 	return parse_name(stamp.name, strlen(stamp.name), ret->name);

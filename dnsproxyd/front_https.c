@@ -107,24 +107,35 @@ static size_t unsent_bytes(const struct https_client *c)
 	return h2_unsent_bytes(c->h2) + stream_unsent_bytes(&c->stream);
 }
 
+/* Hand what h2 has to say to the stream, until that is all or the socket takes no more: only then
+ * does an event come by which to go on. 0 or -errno. */
+static int push(struct https_client *c)
+{
+	const uint8_t *bytes;
+	size_t len = 1;
+	int r = 0;
+
+	while (r == 0 && len > 0 && stream_unsent_bytes(&c->stream) < OUT_PAUSE_BYTES) {
+		r = h2_pull(c->h2, &bytes, &len);
+		if (r == 0) {
+			r = stream_write(&c->stream, bytes, len);
+		}
+		if (r < 0 || len == 0 || stream_unsent_bytes(&c->stream) >= OUT_PAUSE_BYTES) {
+			stream_flush(&c->stream);
+		}
+	}
+	return r;
+}
+
 /* Send what there is to send; close the connection if that was all, or too much. */
 static void settle(struct https_client *c)
 {
-	const uint8_t *bytes;
-	size_t len;
-	int r = 0;
+	int r;
 
 	if (c->closed || c->receiving) {
 		return;
 	}
-	while (stream_unsent_bytes(&c->stream) < OUT_PAUSE_BYTES &&
-	       (r = h2_pull(c->h2, &bytes, &len)) == 0 && len > 0) {
-		r = stream_write(&c->stream, bytes, len);
-		if (r < 0) {
-			break;
-		}
-	}
-	stream_flush(&c->stream);
+	r = push(c);
 	if (unsent_bytes(c) > OUT_MAX_BYTES) {
 		count(c->front, METRIC_tcp_slow, 1);
 		r = -ENOBUFS;

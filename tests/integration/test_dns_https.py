@@ -319,6 +319,52 @@ def tls_socket(port, alpn=("h2",)):
     return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10), server_hostname=HOST)
 
 
+def http2_frame(kind, flags, stream, payload=b""):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def http2_get(stream, path):
+    """The HEADERS frame of a GET request, with its fields as literals."""
+    block = b"\x82\x87\x04" + bytes([len(path)]) + path.encode() + b"\x01" + bytes([len(HOST)]) + HOST.encode()
+    return http2_frame(1, 5, stream, block)
+
+
+def http2_ended(data):
+    """The streams whose last frame is in what came."""
+    ended = set()
+    while len(data) >= 9 and len(data) >= 9 + int.from_bytes(data[:3], "big"):
+        if data[3] in (0, 1) and data[4] & 1:
+            ended.add(int.from_bytes(data[5:9], "big"))
+        data = data[9 + int.from_bytes(data[:3], "big"):]
+    return ended
+
+
+def test_many_large_at_once():
+    """Answers that are ready together, and more than one write takes, reach a client that says nothing more."""
+    def script(query):
+        if query.transport == "udp":
+            query.reply(query.message.answer_bytes(flags=dns.TC))
+            return
+        query.reply(query.message.answer_bytes([dns.Record(query.message.name, dns.TXT, 1, 300, (b"\xff" + b"z" * 255) * 16)]))
+
+    web = WebListener("server.workers=1", script=script)
+    question = query_bytes("many.example", dns.TXT, ident=0)
+    ask_tcp(question, web.daemon.port)
+    path = "/dns-query?dns=" + base64.urlsafe_b64encode(question).rstrip(b"=").decode()
+    wide = (2**31 - 1).to_bytes(4, "big")
+    data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + http2_frame(4, 0, 0, b"\0\4" + wide)
+    data += http2_frame(4, 1, 0) + http2_frame(8, 0, 0, (2**31 - 1 - 65535).to_bytes(4, "big"))
+    streams = range(1, 101, 2)
+    came = b""
+    with tls_socket(web.web_port) as sock:
+        sock.settimeout(3)
+        sock.sendall(data + b"".join(http2_get(stream, path) for stream in streams))
+        while len(http2_ended(came)) < len(streams):
+            came += sock.recv(65536)
+    expect(len(came) > 50 * 4096, True, "that the answers are large")
+    web.close()
+
+
 def test_limits():
     """Connections by HTTPS count with those by TCP; those on which nothing is asked end."""
     web = WebListener("limits.max-tcp-per-client=3", "limits.tcp-idle-timeout=700ms", "server.workers=1")

@@ -22,6 +22,8 @@ static const struct tls_time midway = { .unix_s = INT64_C(2524608000) };
 
 #define YEAR_2080 INT64_C(3471292800)
 #define YEAR_2100 INT64_C(4102444800)
+/* When "good" has expired. */
+#define YEAR_LATE INT64_C(32503680000)
 
 /* One end of a connection. */
 struct end {
@@ -349,6 +351,31 @@ START_TEST(test_resumption)
 }
 END_TEST
 
+/* A session does not outlive the certificate that it was begun with. */
+START_TEST(test_resumption_after_expiry)
+{
+	const struct tls_time late = { .unix_s = YEAR_LATE };
+	struct tls_server *server = load_server("good", NULL);
+	struct tls_trust *trust = load_trust("ca.pem");
+	struct tls_client *client = make_client(trust, "dns.example", NULL, 0);
+	struct tls_pin pin = read_pin("good");
+	bool resumed = true;
+
+	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_OK);
+	ck_assert_int_eq(try_connect(client, &late, server, NULL), TLS_EXPIRED);
+	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_OK);
+	tls_client_free(client);
+	/* Where the time does not count it does not count here. */
+	client = make_client(NULL, NULL, &pin, 1);
+	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_OK);
+	ck_assert_int_eq(try_connect(client, &late, server, &resumed), TLS_OK);
+	ck_assert(resumed);
+	tls_client_free(client);
+	tls_trust_free(trust);
+	tls_server_free(server);
+}
+END_TEST
+
 START_TEST(test_alpn)
 {
 	struct tls_client_config config = { .alpn = "h2", .alpn_required = true };
@@ -389,6 +416,50 @@ static void fill(uint8_t *bytes, size_t len)
 }
 
 /* A reader that stands still for a while: nothing is lost, and the writer is told. */
+/* Whoever loaded the server lets go of it, as on a reload, before the client has said a word. */
+START_TEST(test_server_gone)
+{
+	static const char *const alpn[] = { NULL, "dot" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(alpn); i++) {
+		struct tls_server *server = load_server("good", alpn[i]);
+		struct tls_trust *trust = load_trust("ca.pem");
+		struct tls_client *client = make_client(trust, "dns.example", NULL, 0);
+		struct pair pair;
+
+		tls_trust_free(trust);
+		pair_init(&pair, tls_connect(client, &midway), tls_accept(server));
+		tls_server_free(server);
+		RUN_UNTIL(&pair, pair.client.opened && pair.server.opened);
+		ck_assert_str_eq(tls_alpn(pair.server.tls), alpn[i] ? alpn[i] : "");
+		pair_done(&pair);
+		tls_client_free(client);
+	}
+}
+END_TEST
+
+/* The same with the client: its checks are made all the same. */
+START_TEST(test_client_gone)
+{
+	static const enum tls_error whys[] = { TLS_OK, TLS_WRONG_NAME };
+
+	for (size_t i = 0; i < ARRAY_SIZE(whys); i++) {
+		struct tls_server *server = load_server(i ? "other" : "good", "dot");
+		struct tls_trust *trust = load_trust("ca.pem");
+		struct tls_client *client = make_client(trust, "dns.example", NULL, 0);
+		struct pair pair;
+
+		tls_trust_free(trust);
+		pair_init(&pair, tls_connect(client, &midway), tls_accept(server));
+		tls_client_free(client);
+		RUN_UNTIL(&pair, pair.client.opened || pair.client.failed);
+		ck_assert_int_eq(pair.client.why, whys[i]);
+		pair_done(&pair);
+		tls_server_free(server);
+	}
+}
+END_TEST
+
 START_TEST(test_much)
 {
 	struct tls_server *server = load_server("good", NULL);
@@ -611,10 +682,13 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { test_judgement,   test_other_trust,  test_resumption,
-				       test_alpn,        test_much,         test_pending,
-				       test_plain_peer,  test_server_files, test_server_reload,
-				       test_trust_files, test_pins };
+	const TTest *const tests[] = { test_judgement,    test_other_trust,
+				       test_resumption,   test_resumption_after_expiry,
+				       test_alpn,         test_much,
+				       test_pending,      test_plain_peer,
+				       test_server_files, test_server_reload,
+				       test_server_gone,  test_client_gone,
+				       test_trust_files,  test_pins };
 	Suite *suite = suite_create("tls");
 	TCase *tcase = tcase_create("tls");
 	int r;

@@ -469,6 +469,32 @@ START_TEST(test_goaway)
 }
 END_TEST
 
+/* A server that takes no more, but owes an answer for ever and does not hang up: the connection
+ * goes when the question is given up. */
+START_TEST(test_goaway_without_answer)
+{
+	struct web_conn *first = &bench.server.conns[0];
+
+	start();
+	ask_and_wait(1);
+	bench.server.trick = HOLD;
+	run_for(bench.loop, 5);
+	ask(2);
+	ck_assert(run_until(bench.loop, &bench.server.request_count, 2, 2000));
+	h2_goaway(first->h2);
+	web_push(first);
+	bench.server.trick = ANSWER;
+	for (uint16_t id = 3; id < 12; id++) {
+		run_for(bench.loop, TIMEOUT_MS / 6);
+		ask_and_wait(id);
+	}
+	ck_assert(first->ended);
+	ck_assert(!bench.server.conns[1].ended);
+	ck_assert_uint_eq(bench.closed_count, 0);
+	stop();
+}
+END_TEST
+
 /* A server that takes one question for each connection: all are answered, each end is in order. */
 START_TEST(test_goaway_each_time)
 {
@@ -501,6 +527,32 @@ START_TEST(test_silence)
 	ck_assert_uint_ge(loop_now_ms(bench.loop) - asked_ms, TIMEOUT_MS / 4 * 3);
 	ck_assert_uint_lt(loop_now_ms(bench.loop) - asked_ms, TIMEOUT_MS * 2);
 	stop();
+}
+END_TEST
+
+/* A question that is never answered does not hide it. */
+START_TEST(test_silence_behind_a_lost_answer)
+{
+	uint64_t asked_ms;
+
+	timeout_ms = 4000;
+	start();
+	bench.server.trick = HOLD;
+	ask(1);
+	ck_assert(run_until(bench.loop, &bench.server.request_count, 1, 2000));
+	run_for(bench.loop, 20);
+	bench.server.trick = ANSWER;
+	ask_and_wait(2);
+	bench.server.is_deaf = true;
+	run_for(bench.loop, 20);
+	asked_ms = loop_now_ms(bench.loop);
+	ask(3);
+	ck_assert(run_until(bench.loop, &bench.closed_count, 1, 6000));
+	ck_assert_int_eq(bench.error, ETIMEDOUT);
+	ck_assert_uint_ge(loop_now_ms(bench.loop) - asked_ms, 1500);
+	ck_assert_uint_lt(loop_now_ms(bench.loop) - asked_ms, 2500);
+	stop();
+	timeout_ms = TIMEOUT_MS;
 }
 END_TEST
 
@@ -551,9 +603,17 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { test_many,          test_wrong_name, test_no_h2,
-				       test_bad_responses, test_goaway,     test_goaway_each_time,
-				       test_silence,       test_slow,       test_idle,
+	const TTest *const tests[] = { test_many,
+				       test_wrong_name,
+				       test_no_h2,
+				       test_bad_responses,
+				       test_goaway,
+				       test_goaway_without_answer,
+				       test_goaway_each_time,
+				       test_silence,
+				       test_silence_behind_a_lost_answer,
+				       test_slow,
+				       test_idle,
 				       test_close_at_once };
 	Suite *suite = suite_create("transport_https");
 	TCase *tcase = tcase_create("transport_https");

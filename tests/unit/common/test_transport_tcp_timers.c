@@ -155,6 +155,25 @@ START_TEST(test_silence_after_life)
 }
 END_TEST
 
+/* A question to which an answer never comes does not hide that silence. */
+START_TEST(test_silence_behind_a_lost_answer)
+{
+	struct bench bench;
+
+	start(&bench, 4000, reply_to_odd_ids);
+	ask(&bench, 2);
+	clock_pass(bench.loop, 500);
+	ask(&bench, 1);
+	ck_assert(clock_reach(bench.loop, &bench.message_count, 1));
+	clock_pass(bench.loop, 100);
+	ask(&bench, 4);
+	clock_pass(bench.loop, 200);
+	ask(&bench, 6);
+	expect_end(&bench, 1300, ETIMEDOUT);
+	stop(&bench);
+}
+END_TEST
+
 /* One question that is never answered, on a connection that answers others, is given up alone, and
  * is no reason to close. Then the connection is idle like any other. */
 START_TEST(test_one_lost_answer)
@@ -212,6 +231,7 @@ int main(void)
 
 	tcase_add_loop_test(tcase, test_silence, 0, sizeof silences / sizeof silences[0]);
 	tcase_add_test(tcase, test_silence_after_life);
+	tcase_add_test(tcase, test_silence_behind_a_lost_answer);
 	tcase_add_test(tcase, test_one_lost_answer);
 	tcase_add_loop_test(tcase, test_idle, 0,
 			    sizeof idle_timeouts_ms / sizeof idle_timeouts_ms[0]);

@@ -284,6 +284,62 @@ START_TEST(test_second_answer_finds_no_one)
 }
 END_TEST
 
+static struct addr local_addr(int fd)
+{
+	struct sockaddr_storage storage = { .ss_family = AF_UNSPEC };
+	socklen_t len = sizeof storage;
+
+	(void)getsockname(fd, (struct sockaddr *)&storage, &len);
+	return addr_from_sockaddr((struct sockaddr *)&storage);
+}
+
+/* The descriptor of ours that has this port, or -1. */
+static int find_socket_with_port(uint16_t port)
+{
+	for (int fd = 3; fd < 256; fd++) {
+		struct addr addr = local_addr(fd);
+
+		if (addr.sa.sa_family == AF_INET && addr_port(&addr) == port) {
+			return fd;
+		}
+	}
+	return -1;
+}
+
+/* The kernel may have found the socket for an answer before it lost its port, and put the answer
+ * into it after it was emptied. Here that is done by force. */
+START_TEST(test_answer_in_a_socket_that_waits_for_nothing)
+{
+	struct heard *heard = start("127.0.0.1", 1000, MANY, hold);
+	struct addr any;
+	int fd;
+
+	held.count = 0;
+	ck_assert_int_eq(addr_parse_ip("127.0.0.1", &any), 0);
+	ck_assert_int_eq(heard_send(heard, 7, "port.example"), 0);
+	ck_assert(run_until(heard->loop, &held.count, 1, 1000));
+	fd = find_socket_with_port(addr_port(&held.queries[0].client));
+	ck_assert_int_ge(fd, 0);
+	fake_dns_reply(&held.queries[0], 0);
+	ck_assert(run_until(heard->loop, &heard->message_count, 1, 1000));
+	ck_assert_int_eq(bind(fd, &any.sa, addr_len(&any)), 0);
+	held.queries[0].client = local_addr(fd);
+	fake_dns_reply(&held.queries[0], 0);
+	run_for(heard->loop, 20);
+	ck_assert_uint_eq(heard->message_count, 1);
+	/* All goes on. */
+	for (uint16_t id = 8; id < 12; id++) {
+		ck_assert_int_eq(heard_send(heard, id, "port.example"), 0);
+	}
+	ck_assert(run_until(heard->loop, &held.count, 5, 1000));
+	for (unsigned i = 1; i < 5; i++) {
+		fake_dns_reply(&held.queries[i], 0);
+	}
+	ck_assert(run_until(heard->loop, &heard->message_count, 5, 1000));
+	stop(heard);
+}
+END_TEST
+
 /* A late answer to one message must not meet the next. */
 START_TEST(test_port_without_answer_is_not_used_again)
 {
@@ -569,6 +625,7 @@ END_TEST
 SUITE_MAIN("transport_udp", test_answer_comes_as_it_was_sent,
 	   test_concurrent_queries_leave_from_different_ports, test_no_port_serves_two_messages,
 	   test_next_message_does_not_meet_what_came_for_the_last, test_second_answer_finds_no_one,
+	   test_answer_in_a_socket_that_waits_for_nothing,
 	   test_port_without_answer_is_not_used_again,
 	   test_wrong_answers_are_dropped_and_the_wait_goes_on, test_answer_behind_a_flood_is_found,
 	   test_answer_from_elsewhere_cannot_arrive, test_header_only_error_gets_its_question_back,
