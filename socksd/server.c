@@ -146,15 +146,16 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 
 	count(server, METRIC_sessions_accepted);
 	if (!listen || !netset_contains(&listen->params->clients, peer)) {
-		close(fd);
 		count(server, METRIC_refused_client);
 		log_limited(&server->client_log, server, "refused", "clients", peer);
+		close(fd);
 		return;
 	}
 	verdict = clients_enter(clients, &limits, &source);
 	if (verdict != CLIENTS_ADMITTED) {
-		close(fd);
+		/* Who sees the end can count on finding it counted. */
 		refuse(server, verdict, peer);
+		close(fd);
 		return;
 	}
 	server->slots_used++;

@@ -8,6 +8,9 @@ export ASAN_OPTIONS=detect_leaks=0
 work=$(mktemp -d) || exit 99
 chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
+# The words of a command are not to be split in the middle of a path.
+ln -s "$build" "$work/build"
+build=$work/build
 port=$((10240 + $$ % 20000))
 
 # told DAEMON FUNCTION: what a function of an init script tells procd, a line for each call.
@@ -29,6 +32,7 @@ start_problems()
 	told "$1" start_service >"$work/told" || cat "$work/told"
 	grep -q '^procd_set_param respawn ' "$work/told" || echo 'procd will not start it again'
 	command=$(sed -n 's/^procd_set_param command //p' "$work/told")
+	: >"$work/log" # or what the last one said may be read before the next one starts
 	# shellcheck disable=SC2086 # words, as procd gets them
 	$command 2>"$work/log" &
 	daemon=$!

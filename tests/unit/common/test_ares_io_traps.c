@@ -139,6 +139,11 @@ START_TEST(test_formerr_leaves_later_queries_alone)
 }
 END_TEST
 
+static unsigned id_of(const uint8_t *msg)
+{
+	return (unsigned)msg[0] << 8 | msg[1];
+}
+
 START_TEST(test_the_id_is_told)
 {
 	for (unsigned by_stream = 0; by_stream <= 1; by_stream++) {
@@ -154,9 +159,8 @@ START_TEST(test_the_id_is_told)
 				query, len, outcome_on_answer, &outcome);
 
 			ck_assert(run_until(bench->loop, &bench->answer_count, i + 1, 1000));
-			ck_assert_uint_eq(bench->held.bytes[i][0] << 8 | bench->held.bytes[i][1],
-					  id);
-			ck_assert_uint_eq(outcome.bytes[0] << 8 | outcome.bytes[1], id);
+			ck_assert_uint_eq(id_of(bench->held.bytes[i]), id);
+			ck_assert_uint_eq(id_of(outcome.bytes), id);
 			outcome_done(&outcome);
 		}
 		bench_stop(bench);
