@@ -79,7 +79,14 @@ class Terminal:
         self.shown = b""
         self.process = subprocess.Popen(
             [PROGRAM, *args], stdin=self.slave, stdout=self.slave, stderr=self.slave,
-            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            start_new_session=True, preexec_fn=self.become_foreground)
+
+    @staticmethod
+    def become_foreground():
+        """As a shell would start it, whatever was ignored where the test was started."""
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
 
     def __enter__(self):
         return self
