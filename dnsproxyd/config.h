@@ -82,8 +82,8 @@ enum listen_protocol {
 	  "PEM file of the authorities that may sign certificates of tls:// servers; none: "      \
 	  "those that the system trusts.")                                                        \
 	P(TEXTS, pins, "pin", NULL, 0, 0, RELOAD,                                                 \
-	  "Base64 SHA-256 of public keys, one of which a tls:// server must have; alone, "        \
-	  "without #NAME and ca, they are all that is checked.")                                  \
+	  "Base64 SHA-256 of public keys, one of which a tls:// or https:// server must have, "   \
+	  "one of bootstrap too; alone, without #NAME and ca, they are all that is checked.")     \
 	PC(authentication, "authentication", "strict", "strict|opportunistic", RELOAD,            \
 	   "Whether tls:// servers must prove who they are; opportunistic hides questions from "  \
 	   "those who only listen.")                                                              \
