@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-	BACKLOG = 64,
+	BACKLOG = 512, /* a test may connect very often at once */
 	PORT_TRIES = 50,
 	IN_CAP = 1024 * 1024,
 	TYPE_OPT = 41,
