@@ -225,7 +225,9 @@ static void send_singly(struct datagrams *d, struct out *o, int error)
 	/* Taken alone, and together not: longer than this path has it, or not at all. */
 	if (sent_first && (error == EINVAL || error == EMSGSIZE)) {
 		d->segment_max = o->segment - 1;
-	} else if (sent_first && error != EAGAIN && error != ENOBUFS && error != ENOMEM) {
+	} else if (sent_first && error == EIO) {
+		/* What Linux answers where it cannot: without checksum offload, through IPsec.
+		 * Other errors, such as a firewall's EPERM, pass. */
 		d->segment_max = 0;
 	}
 }
