@@ -96,11 +96,12 @@ def start_microsocks(_builddir):
     return Server([installed("microsocks"), "-i", HOST, "-p", str(port)], HOST, port).wait_tcp()
 
 
-def start_haproxy(target, splice, pipe_bytes=1048576, host=HOST, namespace=None):
-    """A plain TCP relay to one target."""
+def start_haproxy(targets, splice, pipe_bytes=1048576, host=HOST, namespace=None):
+    """A plain TCP relay to the targets, in turn."""
     port = free_port()
     tuning = f"tune.pipesize {pipe_bytes}" if pipe_bytes else ""
     options = "option splice-request\n option splice-response" if splice else ""
+    servers = "\n".join(f" server target{i} {target}" for i, target in enumerate(targets))
     path = configuration("haproxy", f"""
 global
  nbthread 1
@@ -116,7 +117,7 @@ defaults
  {options}
 listen relay
  bind {host}:{port} backlog 4096
- server target {target}
+{servers}
 """)
     return Server([installed("haproxy"), "-db", *([] if splice else ["-dS"]), "-f", path], host, port, namespace).wait_tcp()
 

@@ -39,14 +39,16 @@ class Row:
         self.stack.callback(process.stop)
         return process
 
-    def target(self, kind, host=c.HOST, namespace=None):
-        address = f"{host}:{c.free_port()}"
-        process = self.keep(measure.Process([self.program("target"), kind, address], measure.cpus()[1], namespace,
-                                            talking=True))
+    def target(self, kind, hosts=(c.HOST,), namespace=None):
+        """The addresses of a new target, one for each host."""
+        port = c.free_port()
+        addresses = [f"{host}:{port}" for host in hosts]
+        words = [word for address in addresses for word in (kind, address)]
+        process = self.keep(measure.Process([self.program("target"), *words], measure.cpus()[1], namespace, talking=True))
         if process.line() != "ready":
             raise RuntimeError("the target is not ready")
         self.helpers.append(process)
-        return address
+        return addresses
 
     def start(self):
         """Fill self.servers, {name: Server}; self.helpers are what else works for the row."""
@@ -78,7 +80,10 @@ class Row:
 
 
 class Tcp(Row):
+    """The targets have 60 addresses: to one, 28,000 ports are not enough for two seconds of short sessions."""
+
     kind = "echo"
+    hosts = [f"127.0.2.{i}" for i in range(1, 61)]
     mode = None
     connections = 1
     seconds = 2
@@ -89,13 +94,13 @@ class Tcp(Row):
         return [{"danted": "danted", "microsocks": "microsocks"}.get(peer, "haproxy") for peer in self.peers]
 
     def start(self):
-        self.address = self.target(self.kind)
+        self.targets = self.target(self.kind, self.hosts)
         starts = {
             OURS: lambda: c.start_socksd(self.builddir),
             "danted": lambda: c.start_danted(self.builddir),
             "microsocks": lambda: c.start_microsocks(self.builddir),
-            "haproxy": lambda: c.start_haproxy(self.address, False),
-            "haproxy-splice": lambda: c.start_haproxy(self.address, True),
+            "haproxy": lambda: c.start_haproxy(self.targets, False),
+            "haproxy-splice": lambda: c.start_haproxy(self.targets, True),
         }
         for name in (OURS, *self.peers):
             self.servers[name] = self.keep(starts[name]())
@@ -103,7 +108,8 @@ class Tcp(Row):
     def words(self, name, server):
         plain = name.startswith("haproxy")
         return ["socks_load", self.mode, "--proxy", server.address, "--connections", str(self.connections),
-                "--seconds", str(self.seconds), *([] if plain else ["--target", self.address])]
+                "--seconds", str(self.seconds),
+                *([] if plain else ["--target", self.targets[0], "--targets", str(len(self.targets))])]
 
     def sample(self, name, server):
         return self.load(server, *self.words(name, server), scale=self.scale)
@@ -145,7 +151,7 @@ class Logins(Tcp):
     limits = [("stile-no-password", "cost", 1.10)]
 
     def start(self):
-        self.address = self.target(self.kind)
+        self.targets = self.target(self.kind, self.hosts)
         users = os.path.join(measure.Process.scratch(), "users")
         subprocess.run([os.path.join(self.builddir, "socksd", "socksd-passwd"), users, "bench"], input=b"bench\n",
                        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -222,15 +228,15 @@ class Mtu1500(Row):
         for namespace, link in ((proxy, "to-target"), (client, "to-proxy")):
             subprocess.run(["ip", "netns", "exec", namespace, "ethtool", "-K", link, "gro", "on"],
                            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.address = self.target("source", "10.111.2.2", target)
+        self.targets = self.target("source", ["10.111.2.2"], target)
         self.servers[OURS] = self.keep(c.start_socksd(self.builddir, "10.111.1.2", proxy, destination="10.0.0.0/8"))
-        self.servers["haproxy-64k-pipes"] = self.keep(c.start_haproxy(self.address, True, None, "10.111.1.2", proxy))
-        self.servers["haproxy-1M-pipes"] = self.keep(c.start_haproxy(self.address, True, 1048576, "10.111.1.2", proxy))
+        self.servers["haproxy-64k-pipes"] = self.keep(c.start_haproxy(self.targets, True, None, "10.111.1.2", proxy))
+        self.servers["haproxy-1M-pipes"] = self.keep(c.start_haproxy(self.targets, True, 1048576, "10.111.1.2", proxy))
 
     def sample(self, name, server):
         words = ["socks_load", "bulk", "--proxy", server.address, "--connections", "16", "--seconds", "2"]
         if name == OURS:
-            words += ["--target", self.address]
+            words += ["--target", self.targets[0]]
         return self.load(server, *words, namespace=self.names[0], scale=1e9)
 
 
@@ -246,13 +252,13 @@ class Datagrams(Row):
         return ("danted",)
 
     def start(self):
-        self.address = self.target("udp-echo")
+        self.targets = self.target("udp-echo")
         self.servers[OURS] = self.keep(c.start_socksd(self.builddir))
         self.servers["danted"] = self.keep(c.start_danted(self.builddir))
 
     def sample(self, name, server):
         """Each round trip is two datagrams."""
-        return self.load(server, "socks_datagrams", "--proxy", server.address, "--target", self.address,
+        return self.load(server, "socks_datagrams", "--proxy", server.address, "--target", self.targets[0],
                          "--associations", str(self.associations), "--window", str(max(64, self.associations)),
                          "--seconds", "2", scale=0.5e6)
 
@@ -419,7 +425,7 @@ class SessionsScaling(TwoWorkers, Tcp):
     mode, connections = "sessions", 64
 
     def start(self):
-        self.address = self.target(self.kind)
+        self.targets = self.target(self.kind, self.hosts)
         for name, workers in ((OURS, 2), ("one-worker", 1)):
             self.servers[name] = self.keep(c.start_socksd(self.builddir, workers=workers, on_cpus=self.both))
 

@@ -2,12 +2,14 @@
 /*
  * Load for TCP through a SOCKS5 server, or through a plain relay:
  *
- *   socks_load bulk|sessions|ping|idle --proxy IP:PORT [--target IP:PORT] [--login USER:PASSWORD]
- *              [--connections N] [--seconds S]
+ *   socks_load bulk|sessions|ping|idle --proxy IP:PORT [--target IP:PORT] [--targets N]
+ *              [--login USER:PASSWORD] [--connections N] [--seconds S]
  *
  * bulk: all connections read what `target source` sends. sessions: each connection sends 100 octets
  * to `target echo`, has them back, closes, and is followed by the next. ping: 64 octets there and
  * back, for ever. idle: connections that do nothing. Without --target the proxy is a plain relay.
+ * With --targets the connections ask in turn for N addresses, from the target's on: to a single one
+ * a proxy would run out of ports, and its kernel would search for them long before.
  */
 #include "tests/bench/load.h"
 
@@ -68,6 +70,9 @@ struct load {
 	int epoll;
 	struct step steps[STEPS_MAX];
 	size_t step_count;
+	struct step *request; /* of the handshake; NULL for a plain relay */
+	struct addr target;
+	uint32_t targets, next_target;
 	struct connection *connections;
 	size_t count;
 	size_t ready_count;
@@ -119,10 +124,21 @@ static void add_handshake(struct load *load, const struct addr *target, const ch
 		say_byte(step, (unsigned)strlen(colon + 1));
 		say(step, colon + 1, strlen(colon + 1));
 	}
-	step = add_step(load, 10, 5, 0);
-	say(step, "\x05\x01\x00\x01", 4);
-	say(step, &target->in4.sin_addr, 4);
-	say(step, &target->in4.sin_port, 2);
+	load->target = *target;
+	load->request = add_step(load, 10, 5, 0);
+}
+
+/* The request for the next target. */
+static void renew_request(struct load *load)
+{
+	uint32_t address = ntohl(load->target.in4.sin_addr.s_addr) + load->next_target;
+	uint32_t in_order = htonl(address);
+
+	load->next_target = (load->next_target + 1) % load->targets;
+	load->request->out_len = 0;
+	say(load->request, "\x05\x01\x00\x01", 4);
+	say(load->request, &in_order, 4);
+	say(load->request, &load->target.in4.sin_port, 2);
 }
 
 static void add_echo(struct load *load, size_t bytes)
@@ -155,6 +171,9 @@ static void say_step(struct load *load, struct connection *c)
 {
 	const struct step *step = &load->steps[c->step];
 
+	if (step == load->request) {
+		renew_request(load);
+	}
 	c->got = 0;
 	if (send(c->fd, step->out, step->out_len, MSG_NOSIGNAL) != (ssize_t)step->out_len) {
 		load_die_errno("send");
@@ -372,6 +391,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "proxy", required_argument, NULL, 'p' },
 		{ "target", required_argument, NULL, 't' },
+		{ "targets", required_argument, NULL, 'm' },
 		{ "login", required_argument, NULL, 'l' },
 		{ "connections", required_argument, NULL, 'n' },
 		{ "seconds", required_argument, NULL, 's' },
@@ -386,6 +406,7 @@ int main(int argc, char **argv)
 	}
 	load->count = 1;
 	load->seconds = 1;
+	load->targets = 1;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'p':
@@ -393,6 +414,9 @@ int main(int argc, char **argv)
 			break;
 		case 't':
 			target = optarg;
+			break;
+		case 'm':
+			load->targets = (uint32_t)load_number(optarg);
 			break;
 		case 'l':
 			login = optarg;

@@ -22,7 +22,7 @@ enum {
 	ECHO_BYTES = 64 * 1024,
 	BATCH = 64,
 	DATAGRAM_BYTES = 2048,
-	SERVICES_MAX = 8,
+	SERVICES_MAX = 64,
 };
 
 enum kind {
