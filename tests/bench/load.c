@@ -11,13 +11,12 @@
 #include <unistd.h>
 
 enum {
-	PATTERN_PERIOD = 65521,
 	UDP_BUFFER_BYTES = 4 * 1024 * 1024,
 	STEPS = 32, /* buckets for each power of two */
 	STEPS_LOG2 = 5,
 };
 
-static uint8_t pattern[PATTERN_PERIOD + LOAD_PATTERN_RUN];
+static uint8_t pattern[LOAD_PATTERN_PERIOD + LOAD_PATTERN_RUN];
 
 uint64_t load_now_ns(void)
 {
@@ -47,20 +46,20 @@ void load_pattern_init(void)
 {
 	uint32_t x = 2463534242u;
 
-	for (size_t i = 0; i < PATTERN_PERIOD; i++) {
+	for (size_t i = 0; i < LOAD_PATTERN_PERIOD; i++) {
 		x ^= x << 13;
 		x ^= x >> 17;
 		x ^= x << 5;
 		pattern[i] = (uint8_t)x;
 	}
-	for (size_t i = PATTERN_PERIOD; i < sizeof pattern; i++) {
-		pattern[i] = pattern[i - PATTERN_PERIOD];
+	for (size_t i = LOAD_PATTERN_PERIOD; i < sizeof pattern; i++) {
+		pattern[i] = pattern[i - LOAD_PATTERN_PERIOD];
 	}
 }
 
 const uint8_t *load_pattern(uint64_t offset)
 {
-	return pattern + offset % PATTERN_PERIOD;
+	return pattern + offset % LOAD_PATTERN_PERIOD;
 }
 
 /* The first STEPS buckets hold one value each; above, each power of two has STEPS buckets. */

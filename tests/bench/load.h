@@ -25,7 +25,8 @@ void load_die_errno(const char *what) __attribute__((noreturn));
 /* Every octet of a stream is known from its place; the period is prime, so that octets that got
  * lost or moved show. At least LOAD_PATTERN_RUN octets from `offset` on; static.
  * load_pattern_init() first. */
-#define LOAD_PATTERN_RUN (256 * 1024)
+#define LOAD_PATTERN_PERIOD 65521
+#define LOAD_PATTERN_RUN    (256 * 1024)
 void load_pattern_init(void);
 const uint8_t *load_pattern(uint64_t offset);
 

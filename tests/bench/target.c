@@ -1,7 +1,20 @@
 /* SPDX-License-Identifier: ISC */
 /*
+ * What the proxies connect to: `target source|writer|echo|udp-echo IP:PORT ...`, all on one thread.
+ * source and writer send the pattern of load.h for as long as it is taken; echo and udp-echo send
+ * back what comes.
+ *
+ * The source does with sendfile(2), which costs next to nothing: so it is always the reader who is
+ * waited for. With the writer, which copies and is as dear as the reader, it is chance who waits
+ * for whom on loopback: sockets are full or empty for seconds, and CPU a byte differs twofold.
+ */
+/*
  * What the proxies connect to: `target source|echo|udp-echo IP:PORT ...`, all on one thread. source
  * sends the pattern of load.h for as long as it is taken; echo and udp-echo send back what comes.
+ *
+ * The source does with sendfile(2), which costs next to nothing: so it is always the reader who is
+ * waited for. With a source as dear as the reader it was chance who waited for whom, sockets were
+ * full or empty for seconds, and CPU a byte differed twofold.
  */
 #include "tests/bench/load.h"
 
@@ -13,6 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,20 +38,29 @@ enum {
 	BATCH = 64,
 	DATAGRAM_BYTES = 2048,
 	SERVICES_MAX = 64,
+	SOURCE_BYTES = 2 * 1024 * 1024, /* of the file, at least */
 };
 
 enum kind {
 	SOURCE,
+	WRITER,
 	ECHO,
 	UDP_ECHO,
 	KINDS
 };
 
-static const char *const kind_names[KINDS] = { "source", "echo", "udp-echo" };
+static const char *const kind_names[KINDS] = { "source", "writer", "echo", "udp-echo" };
+
+/* A file that holds the pattern several times over. */
+struct source {
+	int fd;
+	uint64_t len;
+};
 
 /* A listening socket (fd is negative: it accepts) or a connection. */
 struct peer {
 	enum kind kind;
+	const struct source *source;
 	bool listening;
 	int fd;
 	uint64_t sent;
@@ -79,10 +103,36 @@ static void accept_all(int epoll, const struct peer *listener)
 		if (!peer) {
 			load_die_errno("memory");
 		}
-		*peer = (struct peer){ .kind = listener->kind, .fd = fd };
+		*peer = (struct peer){ .kind = listener->kind,
+				       .source = listener->source,
+				       .fd = fd };
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-		watch(epoll, peer, peer->kind == SOURCE ? EPOLLOUT | EPOLLRDHUP : EPOLLIN);
+		watch(epoll, peer, peer->kind == ECHO ? EPOLLIN : EPOLLOUT | EPOLLRDHUP);
 	}
+}
+
+static struct source open_source(void)
+{
+	struct source source = { .fd = memfd_create("pattern", MFD_CLOEXEC) };
+
+	while (source.len < SOURCE_BYTES) {
+		if (write(source.fd, load_pattern(0), LOAD_PATTERN_PERIOD) != LOAD_PATTERN_PERIOD) {
+			load_die_errno("the pattern");
+		}
+		source.len += LOAD_PATTERN_PERIOD;
+	}
+	return source;
+}
+
+static ssize_t send_some(const struct peer *peer)
+{
+	off_t offset = (off_t)(peer->sent % LOAD_PATTERN_PERIOD);
+
+	if (peer->kind == WRITER) {
+		return send(peer->fd, load_pattern(peer->sent), LOAD_PATTERN_RUN, MSG_NOSIGNAL);
+	}
+	return sendfile(peer->fd, peer->source->fd, &offset,
+			(size_t)(peer->source->len - (uint64_t)offset));
 }
 
 static void send_pattern(struct peer *peer, uint32_t events)
@@ -90,7 +140,7 @@ static void send_pattern(struct peer *peer, uint32_t events)
 	ssize_t n = -1;
 
 	if (!(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
-		n = send(peer->fd, load_pattern(peer->sent), LOAD_PATTERN_RUN, MSG_NOSIGNAL);
+		n = send_some(peer);
 		if (n < 0 && errno == EAGAIN) {
 			return;
 		}
@@ -139,7 +189,7 @@ static void echo_datagrams(const struct peer *peer, struct batch *b)
 	}
 }
 
-static void open_service(int epoll, const char *kind, const char *text)
+static void open_service(int epoll, const struct source *source, const char *kind, const char *text)
 {
 	struct addr a = load_addr(text);
 	struct peer *peer = calloc(1, sizeof *peer);
@@ -150,8 +200,9 @@ static void open_service(int epoll, const char *kind, const char *text)
 		peer->kind++;
 	}
 	if (!peer || peer->kind == KINDS) {
-		load_die("\"%s\" is not source, echo or udp-echo", kind);
+		load_die("\"%s\" is not source, writer, echo or udp-echo", kind);
 	}
+	peer->source = source;
 	stream = peer->kind != UDP_ECHO;
 	peer->listening = stream;
 	peer->fd = socket(a.sa.sa_family,
@@ -170,13 +221,16 @@ int main(int argc, char **argv)
 {
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
 	struct batch *batch = calloc(1, sizeof *batch);
+	struct source source;
 
 	if (argc < 3 || argc % 2 == 0 || argc > 1 + 2 * SERVICES_MAX || !batch) {
-		load_die("usage: target source|echo|udp-echo IP:PORT ...");
+		load_die("usage: target source|writer|echo|udp-echo IP:PORT ...");
 	}
+	signal(SIGPIPE, SIG_IGN);
 	load_pattern_init();
+	source = open_source();
 	for (int i = 1; i < argc; i += 2) {
-		open_service(epoll, argv[i], argv[i + 1]);
+		open_service(epoll, &source, argv[i], argv[i + 1]);
 	}
 	puts("ready");
 	fflush(stdout);
@@ -189,7 +243,7 @@ int main(int argc, char **argv)
 
 			if (peer->listening) {
 				accept_all(epoll, peer);
-			} else if (peer->kind == SOURCE) {
+			} else if (peer->kind == SOURCE || peer->kind == WRITER) {
 				send_pattern(peer, events[i].events);
 			} else if (peer->kind == ECHO) {
 				echo(peer);
