@@ -21,6 +21,8 @@ enum {
 	/* A socket that is writable takes one packet, however little its room: many such packets
 	 * are as long as this. When TCP is short of memory, that is all the room there is. */
 	ROOM_MIN_BYTES = 1 << 15,
+	/* With so much of the room left that was found last, it is not asked for again. */
+	ROOM_KNOWN_BYTES = 1 << 18,
 	/* A small read of so much makes a flow bulk, POOR_MAX bulk reads of less in a row make it
 	 * small again. */
 	BULK_BYTES = 1 << 14,
@@ -102,7 +104,10 @@ static void receiver_gone(struct relay *r, int from, int error)
 
 static void count_sent(struct relay *r, int from, size_t len)
 {
-	r->flow[from].bytes += len;
+	struct relay_flow *flow = &r->flow[from];
+
+	flow->bytes += len;
+	flow->room -= len < flow->room ? len : flow->room;
 	r->moved_ms = loop_now_ms(r->loop);
 	r->answered = relay_half_closed(r);
 }
@@ -156,6 +161,24 @@ static bool flush(struct relay *r, int from)
 
 /* --- moving ---------------------------------------------------------------------------------- */
 
+/* Have events for bytes that come, or none. Urgent data is among them: epoll would look at the
+ * socket for every packet, and find that it is writable. An error leaves it as it was. */
+static void mute(struct relay_side *sender, bool muted)
+{
+	const uint32_t unwanted = muted ? LOOP_READ | LOOP_URGENT : 0;
+
+	if (sender->muted != muted && watch_modify(&sender->watch, RELAY_EVENTS & ~unwanted) == 0) {
+		sender->muted = muted;
+	}
+}
+
+/* Its socket is empty: there has to be an event for what comes. */
+static void wait_for_bytes(struct relay_side *sender)
+{
+	sender->readable = false;
+	mute(sender, false);
+}
+
 /* Read at most len bytes into the scratch buffer. > 0: bytes; 0: nothing now (or the end, or the
  * relay is ending). */
 static size_t read_some(struct relay *r, int from, size_t len)
@@ -169,10 +192,12 @@ static size_t read_some(struct relay *r, int from, size_t len)
 	if (n > 0) {
 		/* A short read has emptied the socket; epoll(7) promises an event for what comes
 		 * later. */
-		sender->readable = (size_t)n == len || sender->eager;
+		if ((size_t)n < len && !sender->eager) {
+			wait_for_bytes(sender);
+		}
 		return (size_t)n;
 	}
-	sender->readable = false;
+	wait_for_bytes(sender);
 	if (n == 0) {
 		r->flow[from].ended = true;
 		r->moved_ms = loop_now_ms(r->loop);
@@ -207,13 +232,13 @@ static void move_small(struct relay *r, int from)
 		flow->gear = RELAY_BULK;
 		flow->poor = 0;
 	} else if (flow->gear == RELAY_PROBE) {
-		flow->gear = flow->poor < POOR_MAX ? RELAY_BULK : RELAY_SMALL;
+		flow->gear = RELAY_BULK;
 	}
 }
 
-/* What the receiver's socket has room for; 0 with `writable` cleared when it has to be waited for.
- */
-static size_t room_at(struct relay_side *receiver)
+/* What the receiver's socket has room for. 0 with `writable` cleared when that has to be waited
+ * for: the kernel says when a third is free, and less would make for small pieces. */
+static size_t ask_room(struct relay_side *receiver)
 {
 	uint32_t memory[SK_MEMINFO_VARS];
 	socklen_t size = sizeof memory;
@@ -227,16 +252,21 @@ static size_t room_at(struct relay_side *receiver)
 		room = memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED];
 	}
 	/* poll() that finds no room has an event sent when there is. */
-	if (room < ROOM_MIN_BYTES && poll(&ready, 1, 0) == 0) {
+	if ((room < ROOM_MIN_BYTES || room < memory[SK_MEMINFO_SNDBUF] / 3) &&
+	    poll(&ready, 1, 0) == 0) {
 		receiver->writable = false;
 		return 0;
 	}
 	return room > ROOM_MIN_BYTES ? room : ROOM_MIN_BYTES;
 }
 
+/* So much a bulk read has given. */
 static void note_bulk(struct relay_flow *flow, size_t got)
 {
 	flow->poor = got < BULK_BYTES ? flow->poor + 1 : 0;
+	if (flow->poor == POOR_MAX) {
+		flow->gear = RELAY_SMALL;
+	}
 }
 
 /* Whether splice() failed for a reason that lies in itself: not made for such descriptors, or not
@@ -296,6 +326,7 @@ static void send_from_pipe(struct relay *r, int from, size_t len)
 	if (error == EAGAIN) {
 		/* It had less room than it said. */
 		receiver->writable = false;
+		flow->room = 0;
 		pipe_refused(r->pipe, len);
 	}
 	if (hold_from_pipe(flow, r->pipe, len) < 0) {
@@ -315,15 +346,19 @@ static void move_by_pipe(struct relay *r, int from, size_t len)
 
 	if (n > 0) {
 		note_bulk(flow, (size_t)n);
-		/* A pipe's slots may be too few for the packets: that is not yet little. */
-		flow->gear = (size_t)n < len / 4 ? RELAY_PROBE : RELAY_BULK;
 		send_from_pipe(r, from, (size_t)n);
+		return;
+	}
+	if (n < 0 && errno == EAGAIN && !r->side[from].eager) {
+		/* Of an end or urgent data there will be an event, or has been. */
+		wait_for_bytes(&r->side[from]);
 		return;
 	}
 	flow->gear = RELAY_PROBE;
 	if (n == 0 || errno == EAGAIN) {
-		note_bulk(flow, 0);
-	} else if (splice_is_unsupported(errno)) {
+		return;
+	}
+	if (splice_is_unsupported(errno)) {
 		pipe_disable(r->pipe);
 	} else if (errno != EINTR && errno != ENOMEM) {
 		end_by_error(r, from, errno);
@@ -333,21 +368,21 @@ static void move_by_pipe(struct relay *r, int from, size_t len)
 static void move_bulk(struct relay *r, int from)
 {
 	struct relay_flow *flow = &r->flow[from];
-	size_t len = room_at(&r->side[other(from)]);
+	size_t len;
 
-	if (len == 0) {
+	if (flow->room < ROOM_KNOWN_BYTES) {
+		flow->room = ask_room(&r->side[other(from)]);
+	}
+	if (flow->room == 0) {
 		return;
 	}
-	len = len < pipe_piece(r->pipe) ? len : pipe_piece(r->pipe);
+	len = flow->room < pipe_piece(r->pipe) ? flow->room : pipe_piece(r->pipe);
 	if (pipe_ready(r->pipe, loop_now_ms(r->loop))) {
 		move_by_pipe(r, from, len);
 		return;
 	}
 	r->pipeless++;
 	note_bulk(flow, copy(r, from, len < r->scratch_bytes ? len : r->scratch_bytes));
-	if (flow->poor >= POOR_MAX) {
-		flow->gear = RELAY_SMALL;
-	}
 }
 
 /* The FIN of flow `from` has been read and all bytes before it passed on. */
@@ -433,6 +468,17 @@ static void on_more(struct task *task)
 	take_turn(r, RELAY_TARGET);
 }
 
+/* Bytes have come; when that was known and cannot be made use of, no more is to be heard of it. */
+static void note_bytes(struct relay *r, int side)
+{
+	struct relay_side *s = &r->side[side];
+
+	if (s->readable && !r->side[other(side)].writable && r->flow[side].gear == RELAY_BULK) {
+		mute(s, true);
+	}
+	s->readable = true;
+}
+
 static void on_ready(struct relay *r, int side, uint32_t events)
 {
 	struct relay_side *s = &r->side[side];
@@ -442,7 +488,7 @@ static void on_ready(struct relay *r, int side, uint32_t events)
 		s->readable = true;
 	}
 	if (events & LOOP_READ) {
-		s->readable = true;
+		note_bytes(r, side);
 	}
 	if (events & (LOOP_WRITE | LOOP_ERROR | LOOP_HANGUP)) {
 		s->writable = true;

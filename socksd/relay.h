@@ -16,6 +16,8 @@
  * only small reads decide about these.
  *
  * Both sockets are watched edge-triggered, once; each flow touches only the socket that is ready.
+ * While a bulk flow waits for its receiver, its sender's packets would wake us one by one for
+ * nothing: the sender is muted until its socket was found empty.
  * Small reads are moved when the event comes; bulk flows wait for their turns, first come, first
  * served, so that each gets its share and nobody waits for all of them.
  *
@@ -58,12 +60,14 @@ struct relay_side {
 	struct watch watch; /* owns the descriptor */
 	bool readable;      /* recv() may give something */
 	bool writable;
+	bool muted; /* no event tells of bytes that come; not before readable is false */
 	bool eager; /* a short read does not tell that the socket is empty: there is an end or
 		       urgent data behind it */
 };
 
-/* SMALL -> BULK when a read is long; BULK -> PROBE when a splice gave little, for a small
- * read to find out why; PROBE -> BULK, or SMALL when that was the case several times in a row. */
+/* SMALL -> BULK when a read is long; BULK -> SMALL when several in a row were not; BULK -> PROBE
+ * when a splice gave nothing, which may be the end or urgent data: a small read finds out, -> BULK.
+ */
 enum relay_gear {
 	RELAY_SMALL,
 	RELAY_BULK,
@@ -75,6 +79,7 @@ struct relay_flow {
 	uint8_t *held; /* what the receiver refused, or NULL */
 	size_t held_len;
 	size_t held_offset;
+	size_t room; /* what the receiver had when last asked, less what it was sent since */
 	enum relay_gear gear;
 	unsigned poor;    /* bulk reads in a row that were not worth it */
 	bool ended;       /* the sender's FIN was read */

@@ -541,6 +541,39 @@ START_TEST(test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost)
 }
 END_TEST
 
+START_TEST(test_a_sender_is_not_heard_while_its_reader_stalls)
+{
+	for (enum mode mode = 0; mode < MODES; mode++) {
+		struct fixture f;
+		size_t sent;
+		size_t got = 8 * MIB;
+
+		set_up_mode(&f, mode);
+		move_stream(&f, f.target, f.client, 0, got);
+		ck_assert(!f.relay.side[RELAY_TARGET].muted);
+		sent = fill_up(&f, f.target, got);
+		ck_assert(f.relay.side[RELAY_TARGET].muted);
+		ck_assert(!f.relay.side[RELAY_CLIENT].muted);
+		while (got < sent) {
+			ssize_t n = receive_stream(f.client, got);
+
+			ck_assert_int_ge(n, 0);
+			got += (size_t)n;
+			loop_turn(f.loop, 0);
+		}
+		/* It has been empty since, so it is heard: bytes, urgent ones, the end. */
+		turns(&f, 2);
+		ck_assert(!f.relay.side[RELAY_TARGET].muted);
+		ck_assert_int_eq(send(f.target, "x", 1, MSG_OOB), 1);
+		ck_assert_int_eq(send(f.target, "yz", 2, 0), 2);
+		expect(&f, f.client, "xyz");
+		shutdown(f.target, SHUT_WR);
+		expect_end(&f, f.client, 0);
+		tear_down(&f);
+	}
+}
+END_TEST
+
 START_TEST(test_what_a_receiver_refuses_is_held)
 {
 	for (enum mode mode = 0; mode < MODES; mode++) {
@@ -636,5 +669,6 @@ SUITE_MAIN("relay", test_bytes_go_both_ways_and_are_counted,
 	   test_a_descriptor_that_cannot_be_spliced_is_copied, test_urgent_data_keeps_its_place,
 	   test_urgent_data_is_no_end, test_a_turn_is_bounded,
 	   test_a_reader_that_stalls_stops_the_sender_and_nothing_is_lost,
-	   test_what_a_receiver_refuses_is_held, test_a_reset_amid_bulk_never_looks_like_an_end,
+	   test_a_sender_is_not_heard_while_its_reader_stalls, test_what_a_receiver_refuses_is_held,
+	   test_a_reset_amid_bulk_never_looks_like_an_end,
 	   test_a_reader_that_never_reads_is_given_up)
