@@ -3,6 +3,7 @@
 
 #include "common/asked.h"
 #include "common/container.h"
+#include "common/freelist.h"
 #include "common/vsock.h"
 
 /* c-ares 1.34 marks the calls that 1.18 has as deprecated. */
@@ -21,6 +22,7 @@ enum {
 	TRANSPORT_TIMEOUT_MAX_MS = 60000,
 	FLAGS_TC = 0x02, /* in byte 2 of a header */
 	DNS_PORT = 53,
+	SPARE_REQUESTS_MAX = 256,
 };
 
 /* Channels of their own for what needs different options. */
@@ -45,8 +47,9 @@ struct ares_io {
 	struct channel channels[CHANNEL_KINDS];
 	struct timer tick;
 	size_t open_count;
-	unsigned inside; /* calls into c-ares on the stack */
-	bool dying;      /* ares_io_free() was called */
+	struct freelist spare_requests; /* without a copy of the query */
+	unsigned inside;                /* calls into c-ares on the stack */
+	bool dying;                     /* ares_io_free() was called */
 	struct deferred deferred;
 };
 
@@ -55,6 +58,7 @@ struct request {
 	struct ares_io *io;
 	ares_io_answer_fn fn;
 	void *arg;
+	bool kept;        /* with a copy of the query */
 	size_t query_len; /* 0: it is on the stream and needs no copy */
 	uint8_t query[];
 };
@@ -322,6 +326,8 @@ struct ares_io *ares_io_new(const struct ares_io_config *config)
 		return NULL;
 	}
 	io->config = *config;
+	io->spare_requests = (struct freelist){ .object_bytes = sizeof(struct request),
+						.keep_max = SPARE_REQUESTS_MAX };
 	if (io->config.server_count > ARES_IO_SERVERS_MAX) {
 		io->config.server_count = ARES_IO_SERVERS_MAX;
 	}
@@ -346,6 +352,7 @@ static void io_destroy(struct ares_io *io)
 		}
 		vsock_set_done(&channel->set);
 	}
+	freelist_clear(&io->spare_requests);
 	free(io);
 }
 
@@ -413,7 +420,11 @@ static void exchange_end(struct request *request, enum ares_io_status status,
 	ares_io_answer_fn fn = request->fn;
 	void *arg = request->arg;
 
-	free(request);
+	if (request->kept) {
+		free(request);
+	} else {
+		freelist_give(&io->spare_requests, request);
+	}
 	io->open_count--;
 	if (io->dying) {
 		status = ARES_IO_CANCELLED;
@@ -547,7 +558,7 @@ uint16_t ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_
 		fn(arg, status, NULL, 0, false);
 		return 0;
 	}
-	request = malloc(sizeof *request + (keep ? len : 0));
+	request = keep ? malloc(sizeof *request + len) : freelist_take(&io->spare_requests);
 	if (!request) {
 		fn(arg, ARES_IO_REFUSED, NULL, 0, false);
 		return 0;
@@ -555,6 +566,7 @@ uint16_t ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_
 	request->io = io;
 	request->fn = fn;
 	request->arg = arg;
+	request->kept = keep;
 	request->query_len = keep ? len : 0;
 	memcpy(request->query, query, request->query_len);
 	io->open_count++;

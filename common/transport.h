@@ -74,7 +74,8 @@ struct transport_ops {
 	 * come for it then). */
 	int (*send)(struct transport *transport, const uint8_t *msg, size_t len);
 	/* Write out what send only queued, so that several messages share a system call. NULL when
-	 * send queues nothing. An error shows up later, as on_closed. */
+	 * send queues nothing, or writes it out itself at the end of the turn. An error shows up
+	 * later, as on_closed or on_failed. */
 	void (*flush)(struct transport *transport);
 	/* Free it; no upcall comes any more. */
 	void (*close)(struct transport *transport);

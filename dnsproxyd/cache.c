@@ -268,6 +268,11 @@ void cache_key_init(struct cache_key *key, const struct cache *cache, const uint
 	key->hash = cache->hash(&cache->hash_key, key->bytes, key->len);
 }
 
+void cache_key_copy(struct cache_key *to, const struct cache_key *from)
+{
+	memcpy(to, from, offsetof(struct cache_key, bytes) + from->len);
+}
+
 uint8_t cache_key_group(const struct cache_key *key)
 {
 	return key->bytes[0];

@@ -63,12 +63,15 @@ struct crypto_key cache_hash_key(const struct cache *cache);
 struct cache_key {
 	uint64_t hash;
 	uint16_t len;
-	uint8_t bytes[2 + DNSMSG_QUESTION_MAX]; /* group, flags, question in lower case */
+	/* group, flags, question in lower case; undefined beyond len */
+	uint8_t bytes[2 + DNSMSG_QUESTION_MAX];
 };
 
 /* question is name, type and class in wire form, as in struct dnsmsg_query. */
 void cache_key_init(struct cache_key *key, const struct cache *cache, const uint8_t *question,
 		    size_t question_len, bool dnssec_ok, bool checking_disabled, uint8_t group);
+
+void cache_key_copy(struct cache_key *to, const struct cache_key *from);
 
 /* The group it was made for. */
 uint8_t cache_key_group(const struct cache_key *key);

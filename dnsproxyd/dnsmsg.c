@@ -36,6 +36,11 @@ static void set_u16(uint8_t *p, unsigned value)
 	p[1] = (uint8_t)value;
 }
 
+void dnsmsg_query_copy(struct dnsmsg_query *to, const struct dnsmsg_query *from)
+{
+	memcpy(to, from, offsetof(struct dnsmsg_query, question) + from->question_len);
+}
+
 /* --- headers and records --- */
 
 bool dnsmsg_read_header(const uint8_t *msg, size_t len, struct dnsmsg_header *ret_header)

@@ -203,9 +203,13 @@ struct dnsmsg_query {
 	 * 4).
 	 */
 	bool pad_reply;
-	uint8_t question[DNSMSG_QUESTION_MAX]; /* name in the client's case, type, class */
-	struct trail trail;                    /* who has forwarded it */
+	struct trail trail; /* who has forwarded it */
+	/* name in the client's case, type, class; undefined beyond its length */
+	uint8_t question[DNSMSG_QUESTION_MAX];
 };
+
+/* Copy what is defined of it: most questions are short. */
+void dnsmsg_query_copy(struct dnsmsg_query *to, const struct dnsmsg_query *from);
 
 /*
  * Read a query. *ret_query is filled as far as the message was understood, enough for

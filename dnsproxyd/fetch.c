@@ -12,12 +12,12 @@ struct fetch {
 	struct fetcher *fetcher;
 	struct fetch *next;
 	struct fetch *prev;
-	struct dnsmsg_query query;
-	struct cache_key key;
 	struct inflight_question *question;
+	const struct cache_key *key; /* the question's */
 	unsigned generation;
 	struct forward forward;
 	struct deferred deferred;
+	struct dnsmsg_query query;
 };
 
 static void count(struct fetcher *f, enum dnsproxyd_metric metric)
@@ -25,13 +25,35 @@ static void count(struct fetcher *f, enum dnsproxyd_metric metric)
 	metrics_add(f->metrics, metric, 1);
 }
 
+enum {
+	SPARE_MAX = 256,
+};
+
+void fetcher_init(struct fetcher *f)
+{
+	f->spare = (struct freelist){ .object_bytes = sizeof(struct fetch), .keep_max = SPARE_MAX };
+}
+
+void fetcher_done(struct fetcher *f)
+{
+	freelist_clear(&f->spare);
+}
+
+static void give_back(struct deferred *deferred)
+{
+	struct fetch *fetch = container_of(deferred, struct fetch, deferred);
+
+	freelist_give(&fetch->fetcher->spare, fetch);
+}
+
+/* Of one that was cancelled: perhaps by the end of its fetcher. */
 static void free_fetch(struct deferred *deferred)
 {
 	free(container_of(deferred, struct fetch, deferred));
 }
 
-/* Out of the list, told to all who wait, freed. Takes ownership of answer. */
-static void end_fetch(struct fetch *fetch, struct inflight_answer *answer)
+/* Out of the list, told to all who wait. Takes ownership of answer. */
+static void end_fetch(struct fetch *fetch, struct inflight_answer *answer, deferred_fn free_fn)
 {
 	struct fetcher *f = fetch->fetcher;
 
@@ -44,7 +66,7 @@ static void end_fetch(struct fetch *fetch, struct inflight_answer *answer)
 		fetch->next->prev = fetch->prev;
 	}
 	f->count--;
-	loop_free_later(f->loop, &fetch->deferred, free_fetch);
+	loop_free_later(f->loop, &fetch->deferred, free_fn);
 	inflight_finish(f->inflight, fetch->question, f->port, answer);
 }
 
@@ -91,7 +113,7 @@ static void keep(struct fetch *fetch, const struct dnsreply *reply,
 	}
 	if (reply->kind != DNSREPLY_OTHER && reply->kind != DNSREPLY_TRUNCATED && body->ttl_s > 0) {
 		/* What cannot be kept is asked again next time. */
-		(void)cache_put(f->cache, &fetch->key, &answer, &ttls, loop_now_ms(f->loop));
+		(void)cache_put(f->cache, fetch->key, &answer, &ttls, loop_now_ms(f->loop));
 	}
 }
 
@@ -99,7 +121,7 @@ static void keep(struct fetch *fetch, const struct dnsreply *reply,
 static bool take_answer(struct fetch *fetch, const uint8_t *msg, const struct dnsreply *reply)
 {
 	struct fetcher *f = fetch->fetcher;
-	const struct cache_key *key = &fetch->key;
+	const struct cache_key *key = fetch->key;
 	struct inflight_answer *answer;
 	struct dnsreply_body body;
 
@@ -113,7 +135,7 @@ static bool take_answer(struct fetch *fetch, const uint8_t *msg, const struct dn
 	if (answer) {
 		answer->reason = reply->reason;
 	}
-	end_fetch(fetch, answer);
+	end_fetch(fetch, answer, give_back);
 	return true;
 }
 
@@ -121,7 +143,7 @@ static bool take_answer(struct fetch *fetch, const uint8_t *msg, const struct dn
 static void note_failure(struct fetch *fetch, enum upstream_outcome outcome, unsigned rcode)
 {
 	struct fetcher *f = fetch->fetcher;
-	const struct cache_key *key = &fetch->key;
+	const struct cache_key *key = fetch->key;
 	const struct failure failure = {
 		.group = cache_key_group(key),
 		.unreached = outcome == UPSTREAM_TIMEOUT || outcome == UPSTREAM_UNREACHABLE,
@@ -156,7 +178,7 @@ static void on_forwarded(void *arg, enum upstream_outcome outcome, const uint8_t
 	if (answer && outcome == UPSTREAM_ERROR) {
 		answer->reason = reply->reason;
 	}
-	end_fetch(fetch, answer);
+	end_fetch(fetch, answer, give_back);
 }
 
 /* --- beginning ------------------------------------------------------------------------------- */
@@ -169,6 +191,20 @@ static void close_question(struct fetcher *f, struct inflight_waiter *waiter,
 	inflight_finish(f->inflight, question, NULL, answer);
 }
 
+/* Whether the question is one of our own that came back; whoever asks it would wait for itself. */
+static bool is_loop(const struct fetcher *f, const struct dnsmsg_query *query,
+		    const struct cache_key *key)
+{
+	struct group *group = group_of(f, key);
+	int server = group_find_asking(group, query);
+
+	if (server < 0) {
+		return false;
+	}
+	group_note_loop(group, (unsigned)server, "-");
+	return true;
+}
+
 /* Take over a question that we lead. -EAGAIN when too many are open, -ENOENT when there is no
  * server, -ENOMEM; then it is closed again. */
 static int start(struct fetcher *f, const struct dnsmsg_query *query, const struct cache_key *key,
@@ -178,19 +214,19 @@ static int start(struct fetcher *f, const struct dnsmsg_query *query, const stru
 	int r = -EAGAIN;
 
 	if (f->count < f->config->limits->max_outstanding) {
-		fetch = calloc(1, sizeof *fetch);
+		fetch = freelist_take(&f->spare);
 		r = -ENOMEM;
 	}
 	if (fetch) {
 		fetch->fetcher = f;
-		fetch->query = *query;
-		fetch->key = *key;
+		dnsmsg_query_copy(&fetch->query, query);
+		fetch->key = inflight_question_key(question);
 		fetch->question = question;
 		fetch->generation = f->generation;
 		r = forward_start(&fetch->forward, group_of(f, key), &fetch->query, on_forwarded,
 				  fetch);
 		if (r < 0) {
-			free(fetch);
+			freelist_give(&f->spare, fetch);
 			fetch = NULL;
 		}
 	}
@@ -199,6 +235,7 @@ static int start(struct fetcher *f, const struct dnsmsg_query *query, const stru
 			       inflight_answer_new(UPSTREAM_OVERLOAD, DNS_RCODE_SERVFAIL, NULL, 0));
 		return r;
 	}
+	fetch->prev = NULL;
 	fetch->next = f->first;
 	if (fetch->next) {
 		fetch->next->prev = fetch;
@@ -233,12 +270,8 @@ enum fetch_step fetch_join(struct fetcher *f, const struct dnsmsg_query *query,
 			   inflight_fn fn)
 {
 	struct inflight_question *question;
-	int server;
 
-	/* Not to wait for itself. */
-	server = group_find_asking(group_of(f, key), query);
-	if (server >= 0) {
-		group_note_loop(group_of(f, key), (unsigned)server, "-");
+	if (is_loop(f, query, key)) {
 		return FETCH_LOOP;
 	}
 	switch (inflight_join(f->inflight, key, f->port,
@@ -270,7 +303,8 @@ void fetch_refresh(struct fetcher *f, const struct dnsmsg_query *query, const st
 	struct inflight_waiter nobody = { .port = NULL };
 	struct inflight_question *question;
 
-	if (inflight_open(f->inflight, key, &question) == INFLIGHT_LEADS &&
+	if (!is_loop(f, query, key) &&
+	    inflight_open(f->inflight, key, &question) == INFLIGHT_LEADS &&
 	    start(f, query, key, &nobody, question) == 0) {
 		count(f, METRIC_refreshes);
 	}
@@ -279,7 +313,8 @@ void fetch_refresh(struct fetcher *f, const struct dnsmsg_query *query, const st
 static void cancel(struct fetch *fetch)
 {
 	forward_cancel(&fetch->forward);
-	end_fetch(fetch, inflight_answer_new(UPSTREAM_CANCELLED, DNS_RCODE_SERVFAIL, NULL, 0));
+	end_fetch(fetch, inflight_answer_new(UPSTREAM_CANCELLED, DNS_RCODE_SERVFAIL, NULL, 0),
+		  free_fetch);
 }
 
 void fetch_cancel_all(struct fetcher *f)

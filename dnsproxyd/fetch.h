@@ -10,6 +10,7 @@
 #ifndef DNSPROXYD_FETCH_H
 #define DNSPROXYD_FETCH_H
 
+#include "common/freelist.h"
 #include "common/metrics.h"
 
 #include "dnsproxyd/cache.h"
@@ -35,7 +36,12 @@ struct fetcher {
 	uint8_t *message; /* room for one message, DNSMSG_MAX bytes, for one call at a time */
 	struct fetch *first;
 	size_t count;
+	struct freelist spare;
 };
+
+/* When the fields above `first` are filled, and after the end of all fetches. */
+void fetcher_init(struct fetcher *fetcher);
+void fetcher_done(struct fetcher *fetcher);
 
 /* In struct inflight_answer: outcome is an enum upstream_outcome; for ANSWER msg is the normalized
  * message, else rcode is what the client is to be told, and `outcome` why. */

@@ -167,16 +167,15 @@ int forward_start(struct forward *f, struct group *group, const struct dnsmsg_qu
 		  forward_done_fn done, void *arg)
 {
 	struct attempts_step step;
-	int server;
 
-	*f = (struct forward){ .group = group, .query = query, .done = done, .arg = arg };
+	f->group = group;
+	f->query = query;
+	f->done = done;
+	f->arg = arg;
+	f->timer = (struct timer){ .loop = NULL };
+	f->has_refusal = false;
 	if (group->pool.count == 0) {
 		return -ENOENT;
-	}
-	server = group_find_asking(group, query);
-	if (server >= 0) {
-		group_note_loop(group, (unsigned)server, "-");
-		return -ELOOP;
 	}
 	attempts_start(&f->attempts, &group->pool, now_ms(f));
 	if (wait_until(f, f->attempts.deadline_ms) < 0) {

@@ -49,7 +49,7 @@ struct forward {
 };
 
 /* Begin. done is called once, never from within this call, unless cancelled before. 0, -ENOENT when
- * the group has no server, -ELOOP when the query is one of our own that came back, or -ENOMEM. */
+ * the group has no server, or -ENOMEM. */
 int forward_start(struct forward *forward, struct group *group, const struct dnsmsg_query *query,
 		  forward_done_fn done, void *arg);
 

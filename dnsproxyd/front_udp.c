@@ -2,6 +2,7 @@
 #include "dnsproxyd/front_udp.h"
 
 #include "common/container.h"
+#include "common/freelist.h"
 
 #include "dnsproxyd/metrics.h"
 
@@ -19,6 +20,7 @@ enum {
 	REPLY_BYTES = DNSMSG_UDP_MAX,
 	SOCKET_BUFFER_BYTES = 4 << 20, /* the default loses datagrams at some 250 outstanding */
 	CONTROL_BYTES = 64,            /* for one packet info of either family */
+	SPARE_QUERIES_MAX = 1024,
 };
 
 /* Where a question came from and to; how its reply goes back. */
@@ -61,8 +63,8 @@ struct front_udp {
 	bool wildcard; /* the local address has to be asked for and given back */
 	struct watch watch;
 	struct task flush_task;
-	struct udp_query open;   /* ring head */
-	struct udp_query *spare; /* free list */
+	struct udp_query open; /* ring head */
+	struct freelist spare;
 	struct inbox in;
 	struct outbox out;
 	struct deferred deferred;
@@ -137,13 +139,8 @@ static void commit_reply(struct front_udp *f, const struct path *path, size_t le
 
 static struct udp_query *take_query(struct front_udp *f)
 {
-	struct udp_query *q = f->spare;
+	struct udp_query *q = freelist_take(&f->spare);
 
-	if (q) {
-		f->spare = q->next;
-	} else {
-		q = malloc(sizeof *q);
-	}
 	if (q) {
 		q->front = f;
 		q->prev = f->open.prev;
@@ -160,8 +157,7 @@ static void give_query(struct udp_query *q)
 
 	q->prev->next = q->next;
 	q->next->prev = q->prev;
-	q->next = f->spare;
-	f->spare = q;
+	freelist_give(&f->spare, q);
 }
 
 static void on_done(struct query *query, const uint8_t *reply, size_t len)
@@ -360,6 +356,8 @@ struct front_udp *front_udp_new(struct query_context *context, int fd, const str
 	f->fd = fd;
 	f->open.next = &f->open;
 	f->open.prev = &f->open;
+	f->spare = (struct freelist){ .object_bytes = sizeof(struct udp_query),
+				      .keep_max = SPARE_QUERIES_MAX };
 	r = set_options(f, addr);
 	prepare_inbox(f);
 	if (r == 0) {
@@ -404,11 +402,6 @@ void front_udp_free(struct front_udp *f)
 	task_cancel(&f->flush_task);
 	watch_stop(&f->watch);
 	close(f->fd);
-	while (f->spare) {
-		struct udp_query *q = f->spare;
-
-		f->spare = q->next;
-		free(q);
-	}
+	freelist_clear(&f->spare);
 	loop_free_later(f->context->loop, &f->deferred, free_front);
 }

@@ -2,6 +2,7 @@
 #include "dnsproxyd/inflight.h"
 
 #include "common/container.h"
+#include "common/freelist.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -11,16 +12,21 @@
 #define SHARDS 64
 #define SLOTS  64
 
+enum {
+	SPARE_QUESTIONS_MAX = 16, /* a shard */
+};
+
 struct inflight_question {
 	struct inflight_question *next; /* in its slot */
-	struct cache_key key;
 	size_t waiter_count;
 	struct inflight_waiter waiters; /* ring head */
+	struct cache_key key;
 };
 
 struct shard {
 	pthread_mutex_t mutex;
 	struct inflight_question *slots[SLOTS];
+	struct freelist spare_questions;
 };
 
 struct inflight_port {
@@ -188,10 +194,10 @@ static struct inflight_question *find_question(struct shard *shard, const struct
 static struct inflight_question *add_question(struct shard *shard, const struct cache_key *key)
 {
 	struct inflight_question **slot = slot_of(shard, key);
-	struct inflight_question *question = malloc(sizeof *question);
+	struct inflight_question *question = freelist_take(&shard->spare_questions);
 
 	if (question) {
-		question->key = *key;
+		cache_key_copy(&question->key, key);
 		question->waiter_count = 0;
 		ring_init(&question->waiters);
 		question->next = *slot;
@@ -218,6 +224,11 @@ static void add_waiter(struct inflight_question *question, struct inflight_waite
 }
 
 /* --- the table ------------------------------------------------------------------------------- */
+
+const struct cache_key *inflight_question_key(const struct inflight_question *question)
+{
+	return &question->key;
+}
 
 static uint32_t shard_index(const struct cache_key *key)
 {
@@ -309,8 +320,8 @@ void inflight_finish(struct inflight *inflight, struct inflight_question *questi
 		answer_hold(answer);
 		port_send(waiter->port, waiter, waiter->port == port);
 	}
+	freelist_give(&shard->spare_questions, question);
 	pthread_mutex_unlock(&shard->mutex);
-	free(question);
 	answer_drop(answer);
 	if (port) {
 		port_deliver(port);
@@ -326,7 +337,11 @@ struct inflight *inflight_new(void)
 	if (inflight) {
 		pthread_mutex_init(&inflight->mutex, NULL);
 		for (size_t i = 0; i < SHARDS; i++) {
-			pthread_mutex_init(&inflight->shards[i].mutex, NULL);
+			struct shard *shard = &inflight->shards[i];
+
+			pthread_mutex_init(&shard->mutex, NULL);
+			shard->spare_questions.object_bytes = sizeof(struct inflight_question);
+			shard->spare_questions.keep_max = SPARE_QUESTIONS_MAX;
 		}
 	}
 	return inflight;
@@ -346,6 +361,7 @@ void inflight_free(struct inflight *inflight)
 	}
 	for (size_t i = 0; i < SHARDS; i++) {
 		pthread_mutex_destroy(&inflight->shards[i].mutex);
+		freelist_clear(&inflight->shards[i].spare_questions);
 	}
 	pthread_mutex_destroy(&inflight->mutex);
 	free(inflight);

@@ -67,6 +67,9 @@ struct inflight_waiter {
 	inflight_fn fn;
 };
 
+/* What is asked, valid until inflight_finish(). */
+const struct cache_key *inflight_question_key(const struct inflight_question *question);
+
 enum inflight_role {
 	INFLIGHT_FOLLOWS, /* somebody leads already */
 	INFLIGHT_LEADS,   /* *ret_question is the caller's to finish, on this thread */

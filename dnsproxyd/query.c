@@ -595,6 +595,16 @@ static size_t wait_for_answer(struct query *query, uint8_t *buf, size_t cap)
 	return 0;
 }
 
+static void copy_draft(struct query_draft *to, const struct query_draft *from)
+{
+	dnsmsg_query_copy(&to->question, &from->question);
+	cache_key_copy(&to->key, &from->key);
+	to->is_expired = from->is_expired;
+	to->group = from->group;
+	to->verbatim = from->verbatim;
+	to->verbatim_len = from->verbatim_len;
+}
+
 size_t query_start(struct query *query, struct query_context *c, const struct query_origin *origin,
 		   const struct query_draft *draft, query_done_fn done, uint8_t *buf, size_t cap)
 {
@@ -602,7 +612,7 @@ size_t query_start(struct query *query, struct query_context *c, const struct qu
 
 	query->context = c;
 	query->done = done;
-	query->draft = *draft;
+	copy_draft(&query->draft, draft);
 	query->client = *origin->client;
 	query->is_udp = origin->is_udp;
 	query->is_encrypted = origin->is_encrypted;

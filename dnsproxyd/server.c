@@ -211,6 +211,7 @@ static void worker_end(struct worker *worker)
 	client_counts_free(server->context.tcp_clients);
 	drop_old_groups(server);
 	groups_free(server->context.fetcher.groups);
+	fetcher_done(&server->context.fetcher);
 	free(server);
 	worker->state = NULL;
 }
@@ -253,6 +254,7 @@ static int init_context(struct server *server, const struct shared *shared)
 		.port = inflight_port_new(shared->inflight, worker->loop),
 		.message = server->message,
 	};
+	fetcher_init(&server->context.fetcher);
 	return server->context.fetcher.port && server->context.tcp_clients ? 0 : -ENOMEM;
 }
 

@@ -3,6 +3,7 @@
 
 #include "common/container.h"
 #include "common/crypto.h"
+#include "common/freelist.h"
 #include "common/log.h"
 #include "common/netset.h"
 
@@ -19,6 +20,7 @@ enum {
 	ID_WORDS = 65536 / 64,
 	ID_TRIES = 64,
 	BUCKET_COUNT = 256,
+	SPARE_EXCHANGES_MAX = 256,
 };
 
 /* Of FNV-1a, over a question as it was sent. Whoever makes questions collide gets a longer list to
@@ -40,12 +42,14 @@ struct upstream {
 	struct exchange *buckets[BUCKET_COUNT]; /* open exchanges, by question */
 	uint64_t ids_used[ID_WORDS];            /* their ids */
 	struct crypto_pool random;
+	struct freelist spare_exchanges;
 };
 
 /* One message on its way. */
 struct exchange {
 	struct upstream *upstream;
 	struct exchange *bucket_next;
+	uint32_t sent_hash; /* of the question as sent: its bucket */
 	void (*done)(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
 		     const struct dnsreply *reply); /* NULL once forgotten */
 	void (*doubtful)(void *arg);
@@ -54,8 +58,6 @@ struct exchange {
 	uint32_t question_hash; /* as the client asked it, in lower case */
 	uint16_t id;            /* no two open ones of a server share it */
 	uint16_t sent_id;       /* what c-ares has made of it: see ares_io.h */
-	uint16_t question_len;
-	uint8_t question[DNSMSG_QUESTION_MAX]; /* as sent */
 	bool with_edns;
 	bool mixed_case;
 	bool by_stream;
@@ -67,6 +69,9 @@ struct exchange {
 	bool sending;
 	enum upstream_outcome early_outcome;
 	struct task early_task;
+	/* as sent; not cleared beyond its length */
+	uint16_t question_len;
+	uint8_t question[DNSMSG_QUESTION_MAX];
 };
 
 static const char *const outcome_names[] = {
@@ -151,8 +156,10 @@ static bool take_id(struct upstream *u, uint16_t *ret_id)
 
 static void enlist(struct exchange *e)
 {
-	struct exchange **bucket = bucket_of(e->upstream, e->question, e->question_len);
+	struct exchange **bucket;
 
+	e->sent_hash = hash_question(e->question, e->question_len);
+	bucket = &e->upstream->buckets[e->sent_hash % BUCKET_COUNT];
 	e->bucket_next = *bucket;
 	*bucket = e;
 	e->upstream->open_count++;
@@ -161,7 +168,7 @@ static void enlist(struct exchange *e)
 static void delist(struct exchange *e)
 {
 	struct upstream *u = e->upstream;
-	struct exchange **slot = bucket_of(u, e->question, e->question_len);
+	struct exchange **slot = &u->buckets[e->sent_hash % BUCKET_COUNT];
 
 	while (*slot != e) {
 		slot = &(*slot)->bucket_next;
@@ -285,11 +292,16 @@ void upstream_note_refusal(struct upstream *u, const struct dnsmsg_query *query)
 static void finish(struct exchange *e, enum upstream_outcome outcome, const uint8_t *msg,
 		   const struct dnsreply *reply)
 {
+	void (*done)(void *arg, enum upstream_outcome outcome, const uint8_t *msg,
+		     const struct dnsreply *reply) = e->done;
+	void *arg = e->arg;
+
 	delist(e);
-	if (e->done) {
-		e->done(e->arg, outcome, msg, reply);
+	/* First, as the call may free the upstream. */
+	freelist_give(&e->upstream->spare_exchanges, e);
+	if (done) {
+		done(arg, outcome, msg, reply);
 	}
-	free(e);
 }
 
 /* rcodes after which another server may do better. */
@@ -502,10 +514,10 @@ static unsigned encryption_flags(const struct upstream *u)
 }
 
 /* The message for an exchange, with our mark if the server gets one. Returns its length. */
-static size_t build_query(const struct exchange *e, const struct dnsmsg_query *query,
+static size_t build_query(struct exchange *e, const struct dnsmsg_query *query,
 			  uint8_t buf[DNSMSG_QUERY_MAX])
 {
-	const struct upstream *u = e->upstream;
+	struct upstream *u = e->upstream;
 	unsigned flags = query->flags & DNSMSG_CD ? DNSMSG_SEND_CD : 0;
 	struct dnsmsg_query marked;
 	uint8_t nonce[TRAIL_NONCE_LEN];
@@ -517,8 +529,8 @@ static size_t build_query(const struct exchange *e, const struct dnsmsg_query *q
 	if (!u->leaves_marks || !e->with_edns) {
 		return dnsmsg_build_query(query, e->id, flags, buf);
 	}
-	marked = *query;
-	crypto_random(nonce, sizeof nonce);
+	dnsmsg_query_copy(&marked, query);
+	crypto_pool_take(&u->random, nonce, sizeof nonce);
 	trail_add(&marked.trail, u->config.trail_key, query->question, query->question_len,
 		  u->config.place, nonce);
 	return dnsmsg_build_query(&marked, e->id, flags | DNSMSG_SEND_TRAIL, buf);
@@ -566,7 +578,8 @@ static void choose_defences(struct exchange *e, bool by_stream)
 			!endpoint_is_encrypted(&u->config.endpoint) &&
 			defence_wants_case(&u->defence, e->again, now_ms(u));
 	if (e->mixed_case) {
-		crypto_pool_take(&u->random, random, sizeof random);
+		/* A bit for each octet of the name. */
+		crypto_pool_take(&u->random, random, (e->question_len + 7u) / 8);
 		defence_mix_case(e->question, e->question_len - 4u, random);
 	}
 }
@@ -574,15 +587,16 @@ static void choose_defences(struct exchange *e, bool by_stream)
 struct exchange *upstream_ask(struct upstream *u, const struct upstream_question *question)
 {
 	const struct dnsmsg_query *query = question->query;
-	struct exchange *e = calloc(1, sizeof *e);
+	struct exchange *e = freelist_take(&u->spare_exchanges);
 
 	if (!e) {
 		return NULL;
 	}
+	memset(e, 0, offsetof(struct exchange, question));
 	e->is_verbatim = question->verbatim != NULL;
 	e->id = query->id;
 	if (!(e->is_verbatim && take_this_id(u, e->id)) && !take_id(u, &e->id)) {
-		free(e);
+		freelist_give(&u->spare_exchanges, e);
 		return NULL;
 	}
 	e->upstream = u;
@@ -691,6 +705,8 @@ struct upstream *upstream_new(const struct upstream_config *config)
 		return NULL;
 	}
 	u->config = *config;
+	u->spare_exchanges = (struct freelist){ .object_bytes = sizeof(struct exchange),
+						.keep_max = SPARE_EXCHANGES_MAX };
 	u->leaves_marks = config->trail_key && netset_contains(&neighbours, &config->endpoint.addr);
 	u->carrier = carrier_new(&carrier_config);
 	if (!u->carrier) {
@@ -727,5 +743,6 @@ void upstream_free(struct upstream *u)
 			finish(e, UPSTREAM_CANCELLED, NULL, NULL);
 		}
 	}
+	freelist_clear(&u->spare_exchanges);
 	free(u);
 }

@@ -558,7 +558,11 @@ START_TEST(test_what_cannot_be_sent_is_refused_at_once)
 	ck_assert_int_eq(heard_send(heard, 3, "www.example"), -ENOBUFS);
 	ck_assert_int_eq(addr_parse("255.255.255.255:53", 0, &config.server), 0);
 	nowhere = transport_udp.open(&config, &upcalls, heard);
-	ck_assert_int_lt(nowhere->ops->send(nowhere, query, len), 0);
+	ck_assert_int_eq(nowhere->ops->send(nowhere, query, len), 0);
+	ck_assert_uint_eq(heard->failure_count, 0);
+	loop_turn(heard->loop, 0);
+	ck_assert_uint_eq(heard->failure_count, 1);
+	ck_assert_int_gt(heard->error, 0);
 	nowhere->ops->close(nowhere);
 	stop(heard);
 }

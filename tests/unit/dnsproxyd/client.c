@@ -49,6 +49,7 @@ void client_start(struct client *client, const char *config)
 		.groups = groups_new(bench->loop, bench->metrics, bench->config, &key, NULL),
 		.message = c->message,
 	};
+	fetcher_init(f);
 	f->port = inflight_port_new(f->inflight, bench->loop);
 	ck_assert(c->cache && c->ratelimit && c->message && f->port && f->failures && f->groups);
 }
@@ -66,6 +67,7 @@ void client_stop(struct client *client)
 	ck_assert_uint_eq(f->count, 0);
 	ck_assert_uint_eq(c->open_count, 0);
 	groups_free(f->groups);
+	fetcher_done(f);
 	failures_free(f->failures);
 	clock_settle(client->bench.loop);
 	inflight_free(f->inflight);

@@ -176,5 +176,30 @@ START_TEST(test_old_servers)
 }
 END_TEST
 
+/* A question of ours that has come back: neither a client nor a refresh may wait for it. */
+START_TEST(test_own_question)
+{
+	struct waiting waiting;
+	struct client client;
+	struct dnsmsg_query query;
+	struct cache_key key;
+
+	client_start(&client, "[privacy]\nrandomize-case = off\n" ONE);
+	client.bench.servers[0].mode = BENCH_SILENT;
+	ck_assert_int_eq(join(&client, "www.example", &waiting), FETCH_WAITING);
+	bench_expect_seen(&client.bench, 0, 1);
+	make_question(&client, "www.example", &query, &key);
+	query.id = client.bench.servers[0].seen[0].id;
+	ck_assert_int_eq(
+		fetch_join(&client.context.fetcher, &query, &key, &waiting.waiter, on_answer),
+		FETCH_LOOP);
+	ck_assert_int_eq(bench_counter(&client.bench, METRIC_loops), 1);
+	fetch_refresh(&client.context.fetcher, &query, &key);
+	ck_assert_int_eq(bench_counter(&client.bench, METRIC_loops), 2);
+	ck_assert_uint_eq(client.context.fetcher.count, 1);
+	client_stop(&client);
+}
+END_TEST
+
 SUITE_MAIN("fetch", test_one_fetch_for_all, test_all_have_left, test_deadline, test_refresh,
-	   test_too_many, test_old_servers)
+	   test_too_many, test_old_servers, test_own_question)

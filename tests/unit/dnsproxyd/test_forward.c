@@ -376,23 +376,6 @@ START_TEST(test_refusals_count_when_another_answers)
 }
 END_TEST
 
-START_TEST(test_own_question)
-{
-	struct asker asker;
-	struct forward second = { .group = NULL };
-
-	start(&asker, "[privacy]\nrandomize-case = off\n" ONE);
-	asker.bench.servers[0].mode = BENCH_SILENT;
-	ask(&asker);
-	bench_expect_seen(&asker.bench, 0, 1);
-	asker.query.id = asker.bench.servers[0].seen[0].id;
-	ck_assert_int_eq(forward_start(&second, asker.group, &asker.query, on_done, &asker),
-			 -ELOOP);
-	ck_assert_int_eq(bench_counter(&asker.bench, METRIC_loops), 1);
-	stop(&asker);
-}
-END_TEST
-
 START_TEST(test_cancel)
 {
 	struct asker asker;
@@ -421,7 +404,6 @@ int main(void)
 			    sizeof stream_groups / sizeof stream_groups[0]);
 	tcase_add_test(tcase, test_trial_of_a_server_that_was_down);
 	tcase_add_test(tcase, test_refusals_count_when_another_answers);
-	tcase_add_test(tcase, test_own_question);
 	tcase_add_test(tcase, test_cancel);
 	tcase_set_timeout(tcase, 60);
 	suite_add_tcase(suite, tcase);
