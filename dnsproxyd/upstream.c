@@ -19,7 +19,7 @@
 enum {
 	ID_WORDS = 65536 / 64,
 	ID_TRIES = 64,
-	BUCKET_COUNT = 256,
+	BUCKET_COUNT = 1024,
 	SPARE_EXCHANGES_MAX = 256,
 };
 
@@ -187,10 +187,11 @@ bool upstream_is_asking(const struct upstream *u, const struct dnsmsg_query *que
 {
 	const uint8_t *question = query->question;
 	size_t len = query->question_len;
-	const struct exchange *e = u->buckets[hash_question(question, len) % BUCKET_COUNT];
+	uint32_t hash = hash_question(question, len);
+	const struct exchange *e = u->buckets[hash % BUCKET_COUNT];
 
 	for (; e; e = e->bucket_next) {
-		if (has_question(e, question, len) &&
+		if (e->sent_hash == hash && has_question(e, question, len) &&
 		    (e->sent_id == query->id ||
 		     (e->mixed_case && defence_case_is_telling(question, len - 4)))) {
 			return true;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 enum {
 	BATCH = 32,
@@ -99,13 +100,22 @@ static void send_due(struct responder *r)
 	}
 }
 
+static struct timespec wait_for_due(const struct responder *r)
+{
+	uint64_t now_ns = load_now_ns();
+	uint64_t due_ns = r->head < r->tail ? r->queue[r->head % WAITING].due_ns : 0;
+
+	return (struct timespec){ .tv_nsec = due_ns > now_ns ? (long)(due_ns - now_ns) : 0 };
+}
+
 static void serve(struct responder *r)
 {
 	for (;;) {
 		struct pollfd p = { .fd = r->fd, .events = POLLIN };
+		struct timespec wait = wait_for_due(r);
 		int count;
 
-		poll(&p, 1, r->head < r->tail ? 1 : -1);
+		ppoll(&p, 1, r->head < r->tail ? &wait : NULL, NULL);
 		while ((count = receive(r)) > 0) {
 			if (r->delay_ns == 0) {
 				answer_now(r, count);

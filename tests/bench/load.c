@@ -12,8 +12,8 @@
 
 enum {
 	UDP_BUFFER_BYTES = 4 * 1024 * 1024,
-	STEPS = 32, /* buckets for each power of two */
-	STEPS_LOG2 = 5,
+	STEPS = 256, /* buckets for each power of two */
+	STEPS_LOG2 = 8,
 };
 
 static uint8_t pattern[LOAD_PATTERN_PERIOD + LOAD_PATTERN_RUN];

@@ -30,8 +30,8 @@ void load_die_errno(const char *what) __attribute__((noreturn));
 void load_pattern_init(void);
 const uint8_t *load_pattern(uint64_t offset);
 
-/* Durations, at most 3 % apart in a bucket. */
-#define LOAD_HISTOGRAM_BUCKETS 2048
+/* Durations, at most 0.4 % apart in a bucket. */
+#define LOAD_HISTOGRAM_BUCKETS 16384
 struct load_histogram {
 	uint64_t buckets[LOAD_HISTOGRAM_BUCKETS];
 	uint64_t count;

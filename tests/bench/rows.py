@@ -15,8 +15,8 @@ OURS = "stile"
 
 
 class Row:
-    """key: what is shown, and is divided by what of the peer; unit: of that. limits: {peer: (key, most)} or, with a
-    minus sign before the key, at least."""
+    """key: what is shown, and is divided by what of the peer; unit: of that. limits: (peer, key, most), or at least, with a
+    minus sign before the key; without peer, of the value; with a plus sign, of the difference; None: no limit."""
 
     name = title = unit = None
     key = "cost"
@@ -269,7 +269,10 @@ class Datagrams(Row):
 
 
 class Datagrams1000(Datagrams):
+    """For information: with a datagram of each at a time there is nothing to send together."""
+
     name, title, associations = "udp-1000", "UDP ASSOCIATE, 1,200 octets, 1,000 associations", 1000
+    limits = [("danted", "cost", None)]
 
 
 # --- DNS ------------------------------------------------------------------------------------------
@@ -357,19 +360,20 @@ class Misses20ms(Misses):
 
 
 class MissDelay(Misses20ms):
-    """At about half of what can be asked: what we add to the 20 ms of the server itself."""
+    """What we add to the time of the server itself, asked where it is: on the CPU of the load. Half load is what keeps
+    half of our CPU busy: asked one by one, questions cost twice what they do in batches."""
 
     name, title = "dns-added-delay", "DNS misses at half load, p99 over the server's own"
-    key, unit = "p99_us", "us"
+    key, unit, rounds = "p99_us", "us", 7
     peers = ()
     limits = [("bare", "+p99_us", 1000)]
 
     def start(self):
         super().start()
-        self.servers["bare"] = self.keep(c.start_responder(self.builddir, self.delay_ms))
+        self.servers["bare"] = self.keep(c.start_responder(self.builddir, self.delay_ms, measure.cpus()[1]))
 
     def sample(self, name, server):
-        return self.ask_new(name, server, "--rate", "20000", "--window", "4096")
+        return self.ask_new(name, server, "--rate", "10000", "--window", "4096", "--seconds", "3")
 
 
 class FullCache(Misses):
