@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,6 +35,7 @@ struct flight {
 	int fd;
 	int error; /* why it was refused */
 	bool in_air;
+	bool queued; /* not sent yet: what comes is not for it */
 	struct asked asked;
 };
 
@@ -105,6 +105,7 @@ static void flight_spare(struct flight *flight)
 {
 	struct udp *udp = flight->udp;
 
+	flight->queued = false;
 	flight->next = udp->spare;
 	udp->spare = flight;
 	udp->spare_count++;
@@ -126,14 +127,9 @@ static bool flight_unbind(const struct flight *flight)
 {
 	const struct sockaddr none = { .sa_family = AF_UNSPEC };
 	uint8_t byte;
-	int waiting_bytes;
 
 	if (connect(flight->fd, &none, sizeof none) < 0) {
 		return false;
-	}
-	/* It says 0 of an empty datagram too, which does no harm: that answers nothing. */
-	if (ioctl(flight->fd, FIONREAD, &waiting_bytes) == 0 && waiting_bytes == 0) {
-		return true;
 	}
 	for (unsigned i = 0; i < DRAIN_MAX; i++) {
 		if (recv(flight->fd, &byte, sizeof byte, 0) < 0 && errno == EAGAIN) {
@@ -278,6 +274,11 @@ static void flight_fail(struct flight *flight, int error)
 	udp->user_ops->on_failed(udp->user, asked.bytes, asked.len, error);
 }
 
+static bool is_waiting(const struct flight *flight)
+{
+	return flight->in_air && !flight->queued;
+}
+
 /* An idle socket can have something in it all the same: for what was on its way the kernel may have
  * found it while it had its port still. That is thrown away. */
 static void flight_on_ready(struct watch *watch, uint32_t events)
@@ -292,7 +293,7 @@ static void flight_on_ready(struct watch *watch, uint32_t events)
 		ssize_t n = recv(flight->fd, udp->inbox, sizeof udp->inbox, 0);
 
 		if (n >= 0) {
-			if (flight->in_air && flight_take_answer(flight, (size_t)n)) {
+			if (is_waiting(flight) && flight_take_answer(flight, (size_t)n)) {
 				return;
 			}
 		} else if (errno == EAGAIN || (error && errno != EINTR)) {
@@ -301,7 +302,7 @@ static void flight_on_ready(struct watch *watch, uint32_t events)
 			error = errno; /* an ICMP error; the answer may be queued behind it */
 		}
 	}
-	if (error && flight->in_air) {
+	if (error && is_waiting(flight)) {
 		flight_fail(flight, error);
 	} else if (i == RECV_PER_EVENT && watch_modify(watch, FLIGHT_EVENTS) < 0) {
 		/* There may be more, and no event for it: its time will be over. */
@@ -322,6 +323,7 @@ static void udp_send_out(struct udp *udp)
 	for (unsigned i = 0; i < count; i++) {
 		struct flight *flight = udp->outbox.flights[i];
 
+		flight->queued = false;
 		flight->error = -flight_send(flight, msg, udp->outbox.lens[i]);
 		msg += udp->outbox.lens[i];
 		if (flight->error != 0) {
@@ -360,6 +362,7 @@ static void udp_queue(struct udp *udp, struct flight *flight, const uint8_t *msg
 	outbox->bytes_used += len;
 	outbox->lens[outbox->count] = len;
 	outbox->flights[outbox->count++] = flight;
+	flight->queued = true;
 	loop_run_task(udp->config.loop, &udp->out_task, udp_on_out);
 }
 

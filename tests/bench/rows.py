@@ -202,6 +202,7 @@ class Mtu1500(Row):
     they arrive, as network cards do."""
 
     name, title, unit = "mtu-1500", "Bulk over Ethernet, MTU 1500, 16 connections", "CPU s/GB"
+    rounds = 13
     limits = [("haproxy-64k-pipes", "cost", 0.45), ("haproxy-1M-pipes", "cost", 1.10)]
     names = ("bench-client", "bench-proxy", "bench-target")
 
@@ -239,7 +240,7 @@ class Mtu1500(Row):
         self.servers["haproxy-1M-pipes"] = self.keep(c.start_haproxy(self.targets, True, 1048576, "10.111.1.2", proxy))
 
     def sample(self, name, server):
-        words = ["socks_load", "bulk", "--proxy", server.address, "--connections", "16", "--seconds", "2"]
+        words = ["socks_load", "bulk", "--proxy", server.address, "--connections", "16", "--seconds", "1"]
         if name == OURS:
             words += ["--target", self.targets[0]]
         return self.load(server, *words, namespace=self.names[0], scale=1e9)
@@ -283,10 +284,10 @@ class Dns(Row):
     peers = ()
     delay_ms = 0
     starts = {"unbound": c.start_unbound, "dnsdist": c.start_dnsdist, "dnsmasq": c.start_dnsmasq,
-              "smartdns": c.start_smartdns}
+              "smartdns": c.start_smartdns, "knot-resolver": c.start_knot_resolver}
 
     def needs(self):
-        return self.peers
+        return [{"knot-resolver": "kresd"}.get(peer, peer) for peer in self.peers]
 
     def upstream(self):
         server = self.keep(c.start_responder(self.builddir, self.delay_ms, measure.cpus()[1]))
@@ -326,17 +327,18 @@ class Hits1k(Hits):
 
 class Hits100k(Hits):
     name, title, names = "dns-hits-100k", "DNS hits, 100,000 names", 100000
-    peers = ("unbound", "dnsdist", "dnsmasq", "smartdns")
+    peers = ("unbound", "dnsdist", "dnsmasq", "smartdns", "knot-resolver")
     limits = [("bare", "cost", 1.35), ("unbound", "cost", 0.80), ("dnsdist", "cost", 0.90), ("dnsmasq", "cost", 0.45),
-              ("smartdns", "cost", 0.35)]
+              ("smartdns", "cost", 0.35), ("knot-resolver", "cost", None)]
 
 
 class Misses(Dns):
     """Every name is new to the server."""
 
     name, title = "dns-misses", "DNS misses, the server 0 ms away"
-    peers = ("dnsdist", "unbound", "smartdns")
-    limits = [("dnsdist", "cost", 1.0), ("unbound", "cost", 0.45), ("smartdns", "cost", 0.75)]
+    peers = ("dnsdist", "unbound", "smartdns", "knot-resolver")
+    limits = [("dnsdist", "cost", 1.0), ("unbound", "cost", 0.45), ("smartdns", "cost", 0.75),
+              ("knot-resolver", "cost", None)]
 
     def __init__(self, builddir):
         super().__init__(builddir)
@@ -453,3 +455,7 @@ class HitsScaling(TwoWorkers, Hits):
 
 ROWS = [Bulk1, Bulk16, Bulk64, Sessions, Logins, Ping, Mtu1500, Idle, Datagrams, Datagrams1000, Hits1k, Hits100k, Misses,
         Misses20ms, MissDelay, FullCache1k, FullCache100k, FullCache1M, CacheMemory, SessionsScaling, HitsScaling]
+
+
+def named(name):
+    return next(row for row in ROWS if row.name == name)
