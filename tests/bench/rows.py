@@ -335,7 +335,7 @@ class Hits100k(Hits):
 class Misses(Dns):
     """Every name is new to the server."""
 
-    name, title = "dns-misses", "DNS misses, the server 0 ms away"
+    name, title, rounds = "dns-misses", "DNS misses, the server 0 ms away", 9
     peers = ("dnsdist", "unbound", "smartdns", "knot-resolver")
     limits = [("dnsdist", "cost", 1.0), ("unbound", "cost", 0.45), ("smartdns", "cost", 0.75),
               ("knot-resolver", "cost", None)]
@@ -381,7 +381,7 @@ class MissDelay(Misses20ms):
 class FullCache(Misses):
     """Misses that push an answer out, against misses that do not."""
 
-    entries = 1000
+    entries, rounds = 1000, 11
     peers = ()
     limits = [("empty", "cost", 1.10)]
 
