@@ -233,6 +233,7 @@ enum query_step query_try(struct query_context *c, const struct query_origin *or
 	}
 	set_keepalive(c, origin, q);
 	q->pad_reply = q->is_padded && origin->is_encrypted;
+	ret_draft->is_expired = false;
 	ret_draft->verbatim = q->is_signed ? msg : NULL;
 	ret_draft->verbatim_len = len;
 	if (!refuse(c, verdict, q, limit, buf, ret_len, &source)) {
