@@ -196,10 +196,7 @@ static void *open_port(struct port *port, int fd)
 	static const struct listener_ops ops = { .on_accept = on_accept,
 						 .on_event = on_listener_event };
 	const struct server *server = port->owner;
-	struct listener *listener;
-
-	session_prepare_listener(fd);
-	listener = listener_start(server->context.loop, fd, &ops, port);
+	struct listener *listener = listener_start(server->context.loop, fd, &ops, port);
 
 	if (listener && server->waiting) {
 		listener_pause(listener);

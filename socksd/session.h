@@ -41,14 +41,9 @@ enum session_end_reason {
 
 const char *session_end_name(enum session_end_reason reason);
 
-/* Set the options that sessions want on their listener, from which Linux hands them on to what is
- * accepted: two system calls fewer for each. */
-void session_prepare_listener(int fd);
-
-/* Serve the client on fd, which was accepted from such a listener, which is owned from now on.
- * `listener` is the configured address that accepted it, `listen` its section. The caller has
- * entered it in context->clients; its end leaves. 0, or -errno; then fd is closed, and the caller
- * has to leave. */
+/* Serve the client on fd, which is owned from now on. `listener` is the configured address that
+ * accepted it, `listen` its section. The caller has entered it in context->clients; its end leaves.
+ * 0, or -errno; then fd is closed, and the caller has to leave. */
 int session_start(struct context *context, int fd, const struct addr *client,
 		  const struct listen_config *listen, const struct addr *listener);
 
