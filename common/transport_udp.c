@@ -381,7 +381,9 @@ static void udp_on_timer(struct timer *timer)
 	struct loop *loop = udp->config.loop;
 	uint64_t now_ms = loop_now_ms(loop);
 
-	while (udp->oldest && udp->oldest->due_ms <= now_ms) {
+	/* One that is still in the outbox (the process was stopped meanwhile, say) is sent first.
+	 */
+	while (udp->oldest && !udp->oldest->queued && udp->oldest->due_ms <= now_ms) {
 		struct flight *flight = udp->oldest;
 
 		flight_land(flight);

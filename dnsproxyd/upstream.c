@@ -579,8 +579,8 @@ static void choose_defences(struct exchange *e, bool by_stream)
 			!endpoint_is_encrypted(&u->config.endpoint) &&
 			defence_wants_case(&u->defence, e->again, now_ms(u));
 	if (e->mixed_case) {
-		/* A bit for each octet of the name. */
-		crypto_pool_take(&u->random, random, (e->question_len + 7u) / 8);
+		/* A bit for each octet of the name, behind which are type and class. */
+		crypto_pool_take(&u->random, random, (e->question_len - 4u + 7u) / 8);
 		defence_mix_case(e->question, e->question_len - 4u, random);
 	}
 }

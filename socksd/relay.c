@@ -349,11 +349,6 @@ static void move_by_pipe(struct relay *r, int from, size_t len)
 		send_from_pipe(r, from, (size_t)n);
 		return;
 	}
-	if (n < 0 && errno == EAGAIN && !r->side[from].eager) {
-		/* Of an end or urgent data there will be an event, or has been. */
-		wait_for_bytes(&r->side[from]);
-		return;
-	}
 	flow->gear = RELAY_PROBE;
 	if (n == 0 || errno == EAGAIN) {
 		return;

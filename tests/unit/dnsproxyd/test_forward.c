@@ -376,6 +376,24 @@ START_TEST(test_refusals_count_when_another_answers)
 }
 END_TEST
 
+#define LABEL_61 "abcdefghijklmnopqrstuvwxyz-abcdefghijklmnopqrstuvwxyz-abcdefg"
+#define LABEL_63 LABEL_61 "hi"
+
+/* 255 octets, each letter of which may get the other case. */
+START_TEST(test_longest_name)
+{
+	struct asker asker;
+
+	start(&asker, ONE);
+	bench_query(&asker.query, LABEL_63 "." LABEL_63 "." LABEL_63 "." LABEL_61);
+	ck_assert_uint_eq(asker.query.question_len, DNSMSG_QUESTION_MAX);
+	ask(&asker);
+	wait_for_end(&asker);
+	ck_assert_int_eq(asker.outcome, UPSTREAM_ANSWER);
+	stop(&asker);
+}
+END_TEST
+
 START_TEST(test_cancel)
 {
 	struct asker asker;
@@ -404,6 +422,7 @@ int main(void)
 			    sizeof stream_groups / sizeof stream_groups[0]);
 	tcase_add_test(tcase, test_trial_of_a_server_that_was_down);
 	tcase_add_test(tcase, test_refusals_count_when_another_answers);
+	tcase_add_test(tcase, test_longest_name);
 	tcase_add_test(tcase, test_cancel);
 	tcase_set_timeout(tcase, 60);
 	suite_add_tcase(suite, tcase);
