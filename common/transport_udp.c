@@ -304,9 +304,9 @@ static void flight_on_ready(struct watch *watch, uint32_t events)
 	}
 	if (error && is_waiting(flight)) {
 		flight_fail(flight, error);
-	} else if (i == RECV_PER_EVENT && watch_modify(watch, FLIGHT_EVENTS) < 0) {
-		/* There may be more, and no event for it: its time will be over. */
-		udp->transport.dropped_count++;
+	} else if (i == RECV_PER_EVENT) {
+		/* There may be more, for which this makes an event. */
+		(void)watch_modify(watch, FLIGHT_EVENTS);
 	}
 }
 

@@ -71,6 +71,7 @@ struct cache_key {
 void cache_key_init(struct cache_key *key, const struct cache *cache, const uint8_t *question,
 		    size_t question_len, bool dnssec_ok, bool checking_disabled, uint8_t group);
 
+/* Copy what is defined of it: most keys are short. */
 void cache_key_copy(struct cache_key *to, const struct cache_key *from);
 
 /* The group it was made for. */
