@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 #include "dnsproxyd/config.h"
 
-#include "common/ares_io.h"
+#include "common/dns/ares_io.h"
 #include "common/container.h"
-#include "common/doh.h"
+#include "common/dns/doh.h"
 
 #include "dnsproxyd/config_security.h"
-#include "dnsproxyd/dnsname.h"
+#include "dnsproxyd/message/dnsname.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -6,15 +6,15 @@
 #ifndef DNSPROXYD_CONFIG_H
 #define DNSPROXYD_CONFIG_H
 
-#include "common/balance.h"
-#include "common/listens.h"
-#include "common/params.h"
-#include "common/service.h"
-#include "common/tls.h"
+#include "common/dns/balance.h"
+#include "common/daemon/listens.h"
+#include "common/config/params.h"
+#include "common/daemon/service.h"
+#include "common/stream/tls.h"
 
-#include "dnsproxyd/ddr.h"
-#include "dnsproxyd/endpoint.h"
-#include "dnsproxyd/suffixes.h"
+#include "dnsproxyd/message/ddr.h"
+#include "dnsproxyd/upstream/endpoint.h"
+#include "dnsproxyd/upstream/suffixes.h"
 
 #define SERVER_PARAMS(P, PC)                                                                       \
 	SERVICE_SERVER_PARAMS(P, PC, "dnsproxyd")                                                  \

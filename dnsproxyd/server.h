@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * dnsproxyd as a service: what its workers share (the cache), and what each of them holds (fronts,
- * upstream servers, open queries). Plugs into common/service.h.
+ * upstream servers, open queries). Plugs into common/daemon/service.h.
  */
 #ifndef DNSPROXYD_SERVER_H
 #define DNSPROXYD_SERVER_H
 
-#include "common/service.h"
+#include "common/daemon/service.h"
 
 extern const struct service_ops server_ops;
 

@@ -2,11 +2,11 @@
 #include "socksd/config.h"
 
 #include "common/container.h"
-#include "common/privileges.h"
+#include "common/daemon/privileges.h"
 
 #include "socksd/config_rules.h"
 #include "socksd/config_udp.h"
-#include "socksd/users_file.h"
+#include "socksd/auth/users_file.h"
 
 #include <errno.h>
 #include <stddef.h>

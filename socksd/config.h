@@ -6,13 +6,13 @@
 #ifndef SOCKSD_CONFIG_H
 #define SOCKSD_CONFIG_H
 
-#include "common/listens.h"
-#include "common/params.h"
-#include "common/service.h"
+#include "common/daemon/listens.h"
+#include "common/config/params.h"
+#include "common/daemon/service.h"
 
-#include "socksd/egress.h"
-#include "socksd/rules.h"
-#include "socksd/users.h"
+#include "socksd/rules/egress.h"
+#include "socksd/rules/rules.h"
+#include "socksd/auth/users.h"
 
 #define SERVER_PARAMS(P, PC) SERVICE_SERVER_PARAMS(P, PC, "socksd")
 PARAM_DECLARE(server_params, SERVER_PARAMS);

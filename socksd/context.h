@@ -9,14 +9,14 @@
 #include "common/log.h"
 #include "common/loop.h"
 
-#include "socksd/auth.h"
-#include "socksd/clients.h"
+#include "socksd/auth/auth.h"
+#include "socksd/session/clients.h"
 #include "socksd/config.h"
-#include "socksd/datagrams.h"
+#include "socksd/udp/datagrams.h"
 #include "socksd/metrics.h"
-#include "socksd/pipe.h"
-#include "socksd/primaries.h"
-#include "socksd/resolver.h"
+#include "socksd/relay/pipe.h"
+#include "socksd/target/primaries.h"
+#include "socksd/target/resolver.h"
 
 #include <stddef.h>
 #include <stdint.h>

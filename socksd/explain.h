@@ -15,7 +15,7 @@
 #ifndef SOCKSD_EXPLAIN_H
 #define SOCKSD_EXPLAIN_H
 
-#include "common/service.h"
+#include "common/daemon/service.h"
 
 extern const struct service_command explain_command;
 

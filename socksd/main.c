@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "common/service.h"
+#include "common/daemon/service.h"
 
 #include "socksd/server.h"
 

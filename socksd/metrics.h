@@ -7,7 +7,7 @@
 
 #include "common/metrics.h"
 
-#include "socksd/udp_drops.h"
+#include "socksd/udp/udp_drops.h"
 
 #define UDP_DROP_METRIC(X, name, help) X(udp_drop_##name, help)
 

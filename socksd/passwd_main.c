@@ -6,7 +6,7 @@
  */
 #include "common/container.h"
 #include "common/crypto.h"
-#include "socksd/users_file.h"
+#include "socksd/auth/users_file.h"
 
 #include "build_config.h"
 

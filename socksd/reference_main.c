@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "common/reference.h"
+#include "common/config/reference.h"
 
 #include "socksd/config.h"
 

@@ -2,16 +2,16 @@
 #include "socksd/server.h"
 
 #include "common/container.h"
-#include "common/listener.h"
-#include "common/ports.h"
+#include "common/daemon/listener.h"
+#include "common/daemon/ports.h"
 
 #include "socksd/config.h"
 #include "socksd/context.h"
 #include "socksd/explain.h"
 #include "socksd/privacy.h"
-#include "socksd/relay.h"
-#include "socksd/session.h"
-#include "socksd/slots.h"
+#include "socksd/relay/relay.h"
+#include "socksd/session/session.h"
+#include "socksd/session/slots.h"
 
 #include <dirent.h>
 #include <errno.h>

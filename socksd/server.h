@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * socksd as a service: what its workers share, and what each of them holds (listeners, resolver,
- * sessions). Plugs into common/service.h.
+ * sessions). Plugs into common/daemon/service.h.
  */
 #ifndef SOCKSD_SERVER_H
 #define SOCKSD_SERVER_H
 
-#include "common/service.h"
+#include "common/daemon/service.h"
 
 extern const struct service_ops server_ops;
 

@@ -4,7 +4,7 @@
 #define TESTS_SAMPLE_SCHEMA_H
 
 #include "common/container.h"
-#include "common/params.h"
+#include "common/config/params.h"
 
 #define SERVER_PARAMS(P, PC)                                                         \
 	P(WORKERS, workers, "workers", "auto", 1, 256, RESTART, "Number of threads") \

@@ -3,7 +3,7 @@
  * A query and a message that may answer it. Input: the length of the query in one byte, the query,
  * the message.
  */
-#include "common/asked.h"
+#include "common/dns/asked.h"
 
 #include <assert.h>
 #include <stddef.h>

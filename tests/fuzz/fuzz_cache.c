@@ -4,7 +4,7 @@
  * remembers the last answer put for each key. Four octets an operation: what, key, size or seconds,
  * TTL.
  */
-#include "dnsproxyd/cache.h"
+#include "dnsproxyd/cache/cache.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * Loads the input as the records of a cache file whose checksum fits; what was loaded is saved and
  * must load again, all of it.
  */
-#include "dnsproxyd/cachefile.h"
+#include "dnsproxyd/cache/cachefile.h"
 
 #include "common/crypto.h"
 

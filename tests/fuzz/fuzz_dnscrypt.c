@@ -4,7 +4,7 @@
  * certificates; one certificate; what is behind the signature of a certificate (it is signed here);
  * a datagram; the padded message of a datagram (it is sealed here).
  */
-#include "common/dnscrypt.h"
+#include "common/dns/dnscrypt.h"
 
 #include "tests/unit/common/fake_dnscrypt.h"
 

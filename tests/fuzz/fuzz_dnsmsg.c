@@ -5,10 +5,10 @@
  * same.
  */
 #include "common/crypto.h"
-#include "dnsproxyd/cache.h"
-#include "dnsproxyd/dnsmsg.h"
-#include "dnsproxyd/dnsreply.h"
-#include "dnsproxyd/special.h"
+#include "dnsproxyd/cache/cache.h"
+#include "dnsproxyd/message/dnsmsg.h"
+#include "dnsproxyd/message/dnsreply.h"
+#include "dnsproxyd/message/special.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * DNS over HTTPS. Input: a byte that says what it is, then a request's path (of a GET), a content
  * type, or a message whose TTLs are shortened.
  */
-#include "common/doh.h"
+#include "common/dns/doh.h"
 
 #include <assert.h>
 #include <stdint.h>

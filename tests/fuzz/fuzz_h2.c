@@ -4,9 +4,9 @@
  * are the server, and whose others how many bytes come at a time; then the bytes. To a server the
  * preface is sent before them.
  */
-#include "common/h2.h"
+#include "common/stream/h2.h"
 
-#include "common/doh.h"
+#include "common/dns/doh.h"
 
 #include <assert.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* The first byte chooses the parser, the rest is what a client sent. */
-#include "socksd/socks5.h"
+#include "socksd/protocol/socks5.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* What a SOCKS5 proxy says. Input: a byte whose lowest bit says whether we have a password, then
  * the bytes. */
-#include "common/socks_client.h"
+#include "common/stream/socks_client.h"
 
 #include <assert.h>
 #include <stdint.h>

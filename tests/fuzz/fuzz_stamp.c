@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* A DNS stamp as text. What is taken must come out of stamp_format() as it went in. */
-#include "common/stamp.h"
+#include "common/dns/stamp.h"
 
 #include <assert.h>
 #include <stdint.h>

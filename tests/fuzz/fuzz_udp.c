@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* What a client sends through an association: datagrams, each behind two bytes of length and one
  * that says after how many tenths of a second. Their headers are parsed, fragments put together. */
-#include "socksd/fragments.h"
-#include "socksd/udp_header.h"
+#include "socksd/protocol/fragments.h"
+#include "socksd/protocol/udp_header.h"
 
 #include <stdlib.h>
 #include <string.h>

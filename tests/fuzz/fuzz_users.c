@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/crypto.h"
-#include "socksd/users.h"
+#include "socksd/auth/users.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -11,7 +11,7 @@
 #include "common/crypto.h"
 #include "common/wire.h"
 
-#include "dnsproxyd/cachestore.h"
+#include "dnsproxyd/cache/cachestore.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -6,9 +6,9 @@ modules=tests/tree/modules
 
 # The only file, besides tests, that may include an outside header.
 owners='
-ares.h         common/ares_io.c
-ini.h          common/ini.c
-nghttp2/*      common/h2.c
+ares.h         common/dns/ares_io.c
+ini.h          common/config/ini.c
+nghttp2/*      common/stream/h2.c
 sodium.h       common/crypto.c
 sys/epoll.h    common/loop.c
 sys/eventfd.h  common/loop.c
@@ -69,6 +69,17 @@ check_result 'a module includes only modules listed above it' "$(
 	}' $modules -
 )"
 
+check_result 'no two rooms include each other' "$(
+	list | awk '$3 == "\"" && $4 != "build_config.h" {
+		from = $1; to = $4; sub(/\/[^\/]*$/, "", from); sub(/\/[^\/]*$/, "", to)
+		# In a daemon'"'"'s own folder are its lowest modules and its highest.
+		if (from != to && from ~ /\// && to ~ /\//) {
+			if ((to, from) in seen) print $1 ":" $2 ": includes " $4 ", but see " seen[to, from]
+			seen[from, to] = $1 ":" $2
+		}
+	}'
+)"
+
 check_result 'pure modules touch no descriptor, clock, thread or log' "$(
 	list | awk -v impure="$impure" 'BEGIN { n = split(impure, words); for (i = 1; i <= n; i++) bad[words[i]] }
 	NR == FNR { sub(/#.*/, ""); if ($NF == "pure") for (i = 1; i < NF; i++) pure[$i]; next }
@@ -86,8 +97,8 @@ check_result 'pure modules touch no descriptor, clock, thread or log' "$(
 check_result 'each outside library is included in one module' "$(
 	list | while read -r file line kind header; do
 		case $header:$file in
-		openssl/*:common/tls.c | openssl/*:common/tls_*) ;; # one module, several files
-		openssl/*) echo "$file:$line: <$header> belongs to common/tls" ;;
+		openssl/*:common/stream/tls.c | openssl/*:common/stream/tls_*) ;; # one module, several files
+		openssl/*) echo "$file:$line: <$header> belongs to common/stream/tls" ;;
 		esac
 		owner=$(printf '%s' "$owners" | awk -v header="$header" '$1 == header { print $2 }')
 		if [ "$kind" = '<' ] && [ -n "$owner" ] && [ "$file" != "$owner" ]; then

@@ -6,7 +6,7 @@
 #ifndef TESTS_UNIT_COMMON_ARES_BENCH_H
 #define TESTS_UNIT_COMMON_ARES_BENCH_H
 
-#include "common/ares_io.h"
+#include "common/dns/ares_io.h"
 
 #include "tests/unit/common/fake_dns.h"
 

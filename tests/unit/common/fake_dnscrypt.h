@@ -6,7 +6,7 @@
 #ifndef TESTS_UNIT_COMMON_FAKE_DNSCRYPT_H
 #define TESTS_UNIT_COMMON_FAKE_DNSCRYPT_H
 
-#include "common/dnscrypt.h"
+#include "common/dns/dnscrypt.h"
 
 #include <stddef.h>
 #include <stdint.h>

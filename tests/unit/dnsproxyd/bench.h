@@ -7,10 +7,10 @@
 #define TESTS_UNIT_DNSPROXYD_BENCH_H
 
 #include "common/metrics.h"
-#include "common/params.h"
+#include "common/config/params.h"
 
 #include "dnsproxyd/config.h"
-#include "dnsproxyd/dnsmsg.h"
+#include "dnsproxyd/message/dnsmsg.h"
 
 #include "tests/unit/common/fake_clock.h"
 #include "tests/unit/common/fake_dns.h"

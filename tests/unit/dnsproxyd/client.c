@@ -4,7 +4,7 @@
 #include "common/container.h"
 #include "common/crypto.h"
 
-#include "dnsproxyd/dnsreply.h"
+#include "dnsproxyd/message/dnsreply.h"
 #include "dnsproxyd/metrics.h"
 
 #include <check.h>

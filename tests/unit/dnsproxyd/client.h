@@ -5,7 +5,7 @@
 #ifndef TESTS_UNIT_DNSPROXYD_CLIENT_H
 #define TESTS_UNIT_DNSPROXYD_CLIENT_H
 
-#include "dnsproxyd/query.h"
+#include "dnsproxyd/query/query.h"
 
 #include "tests/unit/dnsproxyd/bench.h"
 

@@ -12,7 +12,7 @@
 #define TESTS_UNIT_DNSPROXYD_DNSPACKET_H
 
 #include "common/wire.h"
-#include "dnsproxyd/dnsmsg.h"
+#include "dnsproxyd/message/dnsmsg.h"
 
 #include <check.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #include "tests/unit/socksd/session_bench.h"
 
 #include "common/container.h"
-#include "common/listener.h"
+#include "common/daemon/listener.h"
 #include "common/log.h"
 
 #include "tests/unit/suite.h"

@@ -6,10 +6,10 @@
 #ifndef TESTS_UNIT_SOCKSD_SESSION_BENCH_H
 #define TESTS_UNIT_SOCKSD_SESSION_BENCH_H
 
-#include "common/params.h"
+#include "common/config/params.h"
 
-#include "socksd/relay.h"
-#include "socksd/session.h"
+#include "socksd/relay/relay.h"
+#include "socksd/session/session.h"
 
 struct session_bench {
 	struct context context;
