@@ -46,9 +46,8 @@ struct ares_io_config {
 				       try them in order */
 	size_t server_count;
 	uint32_t timeout_ms; /* of one attempt */
-	uint32_t tries;    /* attempts of a lookup per server, each twice as long as the one before;
-			    * raw exchanges are    sent once, retries are the caller's (only when a
-			    * stream    breaks they are sent again) */
+	uint32_t tries; /* of a lookup, for each server, each twice as long as the one before. A raw
+			   exchange is sent once: see stream_tries */
 	uint32_t max_open; /* requests not answered yet; more end with ARES_IO_REFUSED. 0:
 			      ARES_IO_MAX_OPEN */
 	bool hosts_file;   /* lookups read /etc/hosts first; a file that is read for each lookup, on
@@ -108,8 +107,7 @@ uint64_t ares_io_dropped_count(const struct ares_io *io);
  * an answer on them ends as when a stream breaks. Not from within a callback of this channel. */
 void ares_io_break_streams(struct ares_io *io);
 
-/* --- raw exchanges -------------------------------------------------------------------------------
- */
+/* --- raw exchanges ------------------------------------------------------------------------ */
 
 /* `answer` is the answer exactly as it came (its id is the one that was on the wire), valid during
  * the call; NULL unless status is ARES_IO_OK. Any rcode is an answer; one that came without its
@@ -135,8 +133,7 @@ enum ares_io_via {
 uint16_t ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_t *query,
 			  size_t len, ares_io_answer_fn fn, void *arg);
 
-/* --- lookups -------------------------------------------------------------------------------------
- */
+/* --- lookups ------------------------------------------------------------------------------ */
 
 /* One address found; ttl_s is the lowest of its record and the CNAME records before it (0 from the
  * hosts file). */
@@ -158,8 +155,7 @@ typedef void (*ares_io_lookup_fn)(void *arg, enum ares_io_status status,
 void ares_io_lookup(struct ares_io *io, const char *name, int family, ares_io_lookup_fn fn,
 		    void *arg);
 
-/* --- system configuration ------------------------------------------------------------------------
- */
+/* --- system configuration ----------------------------------------------------------------- */
 
 /* The name servers of a resolv.conf(5) file, at most `max`, port 53. Returns how many (0 when there
  * are none or the file cannot be read). */

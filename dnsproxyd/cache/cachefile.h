@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The form in which the cache is saved. A header (magic, version, time of day, the key of the
- * cache's hash), then blocks of
- * whole records, each with its length, its place in the file and a checksum, then an empty block.
- * All numbers are big-endian. The first block's records are the names of the groups of upstream
- * servers, whose numbers may be others at the next start; those of the others are answers as they
- * came, with how old they were when they were saved.
+ * The form in which the cache is saved: a header (magic, version, time of day, the key of the
+ * cache's hash), then blocks of whole records, each block with its length, its place in the file
+ * and a checksum, then an empty block. All numbers are big-endian. The first block holds the names
+ * of the groups of upstream servers, whose numbers may be others at the next start. All other
+ * blocks hold answers as they came, each with its age when it was saved.
  *
  * The key is saved because a cache with the same one has the same shards: a block, which is one of
  * them, is loaded without touching the others, twice as fast. Who reads it, which takes the rights

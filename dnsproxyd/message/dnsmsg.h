@@ -213,13 +213,14 @@ void dnsmsg_query_copy(struct dnsmsg_query *to, const struct dnsmsg_query *from)
 
 /*
  * Read a query. *ret_query is filled as far as the message was understood, enough for
- *dnsmsg_error(), unless the verdict is DROP.
+ * dnsmsg_error(), unless the verdict is DROP.
  *
- *	NOTIMP   any opcode but QUERY (so DSO too, RFC 8490 section 5.1); only the header is read
- *	FORMERR  QDCOUNT is not 1 (RFC 9619); a malformed name or record; more than one OPT, one
- *outside the additional section, one with an owner other than the root, or options beyond its end
- *(RFC 6891 section 6.1); octets after the last record BADVERS  an EDNS version above 0 (RFC 6891
- *section 6.1.3)
+ *	NOTIMP   any opcode but QUERY (so DSO too, RFC 8490 section 5.1); of such a message only
+ *	         the header is read
+ *	FORMERR  QDCOUNT is not 1 (RFC 9619); a malformed name or record; octets after the last
+ *	         record; more than one OPT, one outside the additional section, one with an owner
+ *	         other than the root, or options beyond its end (RFC 6891 section 6.1)
+ *	BADVERS  an EDNS version above 0 (RFC 6891 section 6.1.3)
  */
 enum dnsmsg_verdict dnsmsg_parse_query(const uint8_t *msg, size_t len,
 				       struct dnsmsg_query *ret_query);

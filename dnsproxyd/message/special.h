@@ -12,10 +12,10 @@
  *	resolver.arpa      an empty zone (RFC 9462 section 6.4), but for what ddr.h tells
  *	any type by UDP    a HINFO record that says RFC8482
  *
- * An empty zone has a SOA and a NS record at its apex and nothing else (RFC 6303 section 3), but
- * for the names of 127.0.0.1 and ::1. DS at the apex of one below arpa is the parent's to answer,
- *so that validating clients find that it is not signed; ipv4only.arpa is no special name to a
- * forwarder (RFC 8880 section 7.1).
+ * An empty zone has a SOA and an NS record at its apex and nothing else (RFC 6303 section 3), but
+ * for the names of 127.0.0.1 and ::1. A question for the DS record of one below arpa goes upstream,
+ * to the zone's parent, so that validating clients find that the zone is not signed.
+ * ipv4only.arpa is no special name to a forwarder (RFC 8880 section 7.1).
  *
  * Pure, thread-free, allocates nothing.
  */

@@ -63,10 +63,14 @@ enum socks5_method {
 	SOCKS5_METHOD_UNACCEPTABLE = 0xff,
 };
 
-/* What can be wrong with a client's message: X(name, "token", answer). Each fault has one answer,
- *as bytes: NOTHING      the client speaks something else HTTP_501     a page for people who
- *configured an HTTP proxy NO_METHOD    05 FF AUTH_FAILED  01 01 REPLY_nn     the ten bytes of a
- *failed request */
+/* What can be wrong with a client's message: X(name, "token", answer). Each fault has one answer:
+ *
+ *	NOTHING      the client speaks something else
+ *	HTTP_501     a page for people who have configured an HTTP proxy
+ *	NO_METHOD    05 FF
+ *	AUTH_FAILED  01 01
+ *	REPLY_nn     the ten bytes of a failed request, REP nn
+ */
 #define SOCKS5_FAULTS(X)                                                                      \
 	X(BAD_VERSION, "bad_version", NOTHING)                                                \
 	X(HTTP, "http", HTTP_501)                                                             \

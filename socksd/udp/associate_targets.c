@@ -168,8 +168,7 @@ static enum udp_drop find_target(struct associate *a, int family, const struct e
 	return open_target(a, &a->targets[free_index], family, egress);
 }
 
-/* --- to a target -------------------------------------------------------------------------------
- */
+/* --- to a target -------------------------------------------------------------------------- */
 
 /* The entry of a far end that the client may send to, or NULL: the datagram is dropped. */
 static struct udp_peer *admit(struct associate *a, const struct addr *to)
