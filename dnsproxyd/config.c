@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "dnsproxyd/config.h"
 
-#include "common/dns/ares_io.h"
 #include "common/container.h"
+#include "common/dns/ares_io.h"
 #include "common/dns/doh.h"
 
 #include "dnsproxyd/config_security.h"

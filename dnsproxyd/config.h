@@ -6,10 +6,10 @@
 #ifndef DNSPROXYD_CONFIG_H
 #define DNSPROXYD_CONFIG_H
 
-#include "common/dns/balance.h"
-#include "common/daemon/listens.h"
 #include "common/config/params.h"
+#include "common/daemon/listens.h"
 #include "common/daemon/service.h"
+#include "common/dns/balance.h"
 #include "common/stream/tls.h"
 
 #include "dnsproxyd/message/ddr.h"

@@ -3,23 +3,23 @@
 
 #include "common/container.h"
 #include "common/crypto.h"
-#include "common/netwatch.h"
 #include "common/daemon/ports.h"
+#include "common/netwatch.h"
 
 #include "dnsproxyd/cache/cache.h"
 #include "dnsproxyd/cache/cachekeeper.h"
 #include "dnsproxyd/cache/cachestore.h"
-#include "dnsproxyd/front/certwatch.h"
-#include "dnsproxyd/query/client_counts.h"
-#include "dnsproxyd/config.h"
 #include "dnsproxyd/cache/failures.h"
+#include "dnsproxyd/config.h"
+#include "dnsproxyd/front/certwatch.h"
 #include "dnsproxyd/front/front_tcp.h"
 #include "dnsproxyd/front/front_udp.h"
-#include "dnsproxyd/upstream/group.h"
-#include "dnsproxyd/query/inflight.h"
 #include "dnsproxyd/metrics.h"
+#include "dnsproxyd/query/client_counts.h"
+#include "dnsproxyd/query/inflight.h"
 #include "dnsproxyd/query/query.h"
 #include "dnsproxyd/query/ratelimit.h"
+#include "dnsproxyd/upstream/group.h"
 
 #include <errno.h>
 #include <malloc.h>

@@ -4,9 +4,9 @@
 #include "common/container.h"
 #include "common/daemon/privileges.h"
 
+#include "socksd/auth/users_file.h"
 #include "socksd/config_rules.h"
 #include "socksd/config_udp.h"
-#include "socksd/auth/users_file.h"
 
 #include <errno.h>
 #include <stddef.h>

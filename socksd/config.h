@@ -6,13 +6,13 @@
 #ifndef SOCKSD_CONFIG_H
 #define SOCKSD_CONFIG_H
 
-#include "common/daemon/listens.h"
 #include "common/config/params.h"
+#include "common/daemon/listens.h"
 #include "common/daemon/service.h"
 
+#include "socksd/auth/users.h"
 #include "socksd/rules/egress.h"
 #include "socksd/rules/rules.h"
-#include "socksd/auth/users.h"
 
 #define SERVER_PARAMS(P, PC) SERVICE_SERVER_PARAMS(P, PC, "socksd")
 PARAM_DECLARE(server_params, SERVER_PARAMS);

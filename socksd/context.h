@@ -10,13 +10,13 @@
 #include "common/loop.h"
 
 #include "socksd/auth/auth.h"
-#include "socksd/session/clients.h"
 #include "socksd/config.h"
-#include "socksd/udp/datagrams.h"
 #include "socksd/metrics.h"
 #include "socksd/relay/pipe.h"
+#include "socksd/session/clients.h"
 #include "socksd/target/primaries.h"
 #include "socksd/target/resolver.h"
+#include "socksd/udp/datagrams.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: ISC */
 #include "socksd/explain.h"
 
-#include "common/dns/ares_io.h"
 #include "common/container.h"
 #include "common/crypto.h"
+#include "common/dns/ares_io.h"
 #include "common/suggest.h"
 
 #include "socksd/config.h"
-#include "socksd/target/expected_peer.h"
-#include "socksd/rules/host.h"
-#include "socksd/target/resolver.h"
-#include "socksd/rules/rules.h"
 #include "socksd/protocol/socks5.h"
+#include "socksd/rules/host.h"
+#include "socksd/rules/rules.h"
+#include "socksd/target/expected_peer.h"
+#include "socksd/target/resolver.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -3,8 +3,8 @@
 #ifndef TESTS_SAMPLE_SCHEMA_H
 #define TESTS_SAMPLE_SCHEMA_H
 
-#include "common/container.h"
 #include "common/config/params.h"
+#include "common/container.h"
 
 #define SERVER_PARAMS(P, PC)                                                         \
 	P(WORKERS, workers, "workers", "auto", 1, 256, RESTART, "Number of threads") \

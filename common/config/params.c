@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/config/params.h"
+
 #include "common/config/param_value.h"
 #include "common/suggest.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* What is done with a struct params once it is built: look up, blame, print, compare. */
 #include "common/config/params.h"
+
 #include "common/config/param_value.h"
 #include "common/suggest.h"
 

@@ -7,8 +7,8 @@
 #ifndef COMMON_DAEMON_LISTENS_H
 #define COMMON_DAEMON_LISTENS_H
 
-#include "common/daemon/listen_set.h"
 #include "common/config/params.h"
+#include "common/daemon/listen_set.h"
 
 /* Kinds of sockets that are opened on each address of a section. */
 enum {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/daemon/service.h"
 
-#include "common/dns/ares_io.h"
 #include "common/container.h"
 #include "common/crypto.h"
 #include "common/daemon/options.h"
@@ -9,6 +8,7 @@
 #include "common/daemon/systemd.h"
 #include "common/daemon/unserved.h"
 #include "common/daemon/watchdog.h"
+#include "common/dns/ares_io.h"
 
 #include "build_config.h"
 

@@ -13,12 +13,12 @@
 #ifndef COMMON_DAEMON_SERVICE_H
 #define COMMON_DAEMON_SERVICE_H
 
-#include "common/helpers.h"
+#include "common/config/params.h"
 #include "common/daemon/listen_set.h"
+#include "common/daemon/worker.h"
+#include "common/helpers.h"
 #include "common/log.h"
 #include "common/metrics.h"
-#include "common/config/params.h"
-#include "common/daemon/worker.h"
 
 struct service;
 

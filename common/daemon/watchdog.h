@@ -7,8 +7,8 @@
 #ifndef COMMON_DAEMON_WATCHDOG_H
 #define COMMON_DAEMON_WATCHDOG_H
 
-#include "common/loop.h"
 #include "common/daemon/worker.h"
+#include "common/loop.h"
 
 struct watchdog;
 

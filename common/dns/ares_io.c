@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/dns/ares_io.h"
 
-#include "common/dns/asked.h"
 #include "common/container.h"
-#include "common/freelist.h"
+#include "common/dns/asked.h"
 #include "common/dns/vsock.h"
+#include "common/freelist.h"
 
 /* c-ares 1.34 marks the calls that 1.18 has as deprecated. */
 #define CARES_NO_DEPRECATED

@@ -23,8 +23,8 @@
 #define COMMON_DNS_ARES_IO_H
 
 #include "common/addr.h"
-#include "common/loop.h"
 #include "common/dns/transport.h"
+#include "common/loop.h"
 
 /* ares_library_init() and its counterpart: once in main(), before and after all threads. 0 or -EIO.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/dns/dnscrypt.h"
 
-#include "common/dns/asked.h"
 #include "common/container.h"
+#include "common/dns/asked.h"
 #include "common/wire.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/dns/transport.h"
 
-#include "common/dns/asked.h"
 #include "common/container.h"
+#include "common/dns/asked.h"
 #include "common/dns/dnscrypt_peer.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/dns/transport_https.h"
 
-#include "common/dns/asked.h"
 #include "common/container.h"
+#include "common/dns/asked.h"
 #include "common/dns/doh.h"
 #include "common/stream/h2.h"
 #include "common/stream/stream.h"

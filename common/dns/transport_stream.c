@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/dns/transport_stream.h"
 
-#include "common/dns/asked.h"
 #include "common/container.h"
+#include "common/dns/asked.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -7,8 +7,8 @@
 #ifndef COMMON_DNS_TRANSPORT_STREAM_H
 #define COMMON_DNS_TRANSPORT_STREAM_H
 
-#include "common/stream/stream.h"
 #include "common/dns/transport.h"
+#include "common/stream/stream.h"
 
 struct stream_kind {
 	const struct transport_ops *ops;

@@ -8,8 +8,8 @@
 #ifndef COMMON_DNS_TRANSPORT_TLS_H
 #define COMMON_DNS_TRANSPORT_TLS_H
 
-#include "common/stream/tls.h"
 #include "common/dns/transport.h"
+#include "common/stream/tls.h"
 
 /* The server has not said how long connections may be idle. */
 #define TLS_PEER_IDLE_UNKNOWN UINT32_MAX

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/dns/vsock.h"
 
-#include "common/dns/asked.h"
 #include "common/container.h"
+#include "common/dns/asked.h"
 
 #include <arpa/inet.h>
 #include <assert.h>

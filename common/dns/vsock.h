@@ -16,8 +16,8 @@
 #define COMMON_DNS_VSOCK_H
 
 #include "common/addr.h"
-#include "common/loop.h"
 #include "common/dns/transport.h"
+#include "common/loop.h"
 
 #include <stdbool.h>
 #include <stddef.h>

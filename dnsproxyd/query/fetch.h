@@ -14,10 +14,10 @@
 #include "common/metrics.h"
 
 #include "dnsproxyd/cache/cache.h"
-#include "dnsproxyd/config.h"
 #include "dnsproxyd/cache/failures.h"
-#include "dnsproxyd/upstream/forward.h"
+#include "dnsproxyd/config.h"
 #include "dnsproxyd/query/inflight.h"
+#include "dnsproxyd/upstream/forward.h"
 
 struct fetch;
 

@@ -3,9 +3,9 @@
 
 #include "common/container.h"
 
+#include "dnsproxyd/message/special.h"
 #include "dnsproxyd/metrics.h"
 #include "dnsproxyd/query/querylog.h"
-#include "dnsproxyd/message/special.h"
 
 #include <string.h>
 

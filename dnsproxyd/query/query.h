@@ -19,9 +19,9 @@
 
 #include "dnsproxyd/cache/cache.h"
 #include "dnsproxyd/cache/cachekeeper.h"
-#include "dnsproxyd/query/client_counts.h"
 #include "dnsproxyd/config.h"
 #include "dnsproxyd/message/dnsmsg.h"
+#include "dnsproxyd/query/client_counts.h"
 #include "dnsproxyd/query/fetch.h"
 #include "dnsproxyd/query/ratelimit.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 #include "dnsproxyd/upstream/bootstrap.h"
 
-#include "common/dns/ares_io.h"
 #include "common/container.h"
+#include "common/dns/ares_io.h"
 #include "common/log.h"
 
-#include "dnsproxyd/upstream/encryption.h"
 #include "dnsproxyd/metrics.h"
+#include "dnsproxyd/upstream/encryption.h"
 
 #include <errno.h>
 #include <stdlib.h>

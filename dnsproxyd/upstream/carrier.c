@@ -3,13 +3,13 @@
 
 #include "common/container.h"
 
-#include "common/log.h"
 #include "common/dns/transport_https.h"
+#include "common/log.h"
 
+#include "dnsproxyd/metrics.h"
 #include "dnsproxyd/upstream/bootstrap.h"
 #include "dnsproxyd/upstream/dnscrypt_server.h"
 #include "dnsproxyd/upstream/encryption.h"
-#include "dnsproxyd/metrics.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -9,8 +9,8 @@
 #ifndef DNSPROXYD_UPSTREAM_ENCRYPTION_H
 #define DNSPROXYD_UPSTREAM_ENCRYPTION_H
 
-#include "common/metrics.h"
 #include "common/dns/transport_tls.h"
+#include "common/metrics.h"
 
 #include "dnsproxyd/config.h"
 

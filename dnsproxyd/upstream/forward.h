@@ -13,9 +13,9 @@
 
 #include "common/loop.h"
 
-#include "dnsproxyd/upstream/attempts.h"
 #include "dnsproxyd/message/dnsmsg.h"
 #include "dnsproxyd/message/dnsreply.h"
+#include "dnsproxyd/upstream/attempts.h"
 #include "dnsproxyd/upstream/group.h"
 #include "dnsproxyd/upstream/upstream.h"
 

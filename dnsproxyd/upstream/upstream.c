@@ -7,9 +7,9 @@
 #include "common/log.h"
 #include "common/netset.h"
 
+#include "dnsproxyd/metrics.h"
 #include "dnsproxyd/upstream/carrier.h"
 #include "dnsproxyd/upstream/defence.h"
-#include "dnsproxyd/metrics.h"
 
 #include <assert.h>
 #include <errno.h>

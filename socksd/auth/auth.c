@@ -5,8 +5,8 @@
 #include "common/crypto.h"
 
 #include "socksd/auth/buckets.h"
-#include "socksd/metrics.h"
 #include "socksd/auth/verify_cache.h"
+#include "socksd/metrics.h"
 
 #include <assert.h>
 #include <pthread.h>

@@ -25,9 +25,9 @@
 #include "common/helpers.h"
 #include "common/metrics.h"
 
+#include "socksd/auth/users.h"
 #include "socksd/protocol/socks5.h"
 #include "socksd/source.h"
-#include "socksd/auth/users.h"
 
 #include <stdbool.h>
 

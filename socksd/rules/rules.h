@@ -40,8 +40,8 @@
 #include "common/match.h"
 #include "common/netset.h"
 
-#include "socksd/rules/guard.h"
 #include "socksd/protocol/socks5.h"
+#include "socksd/rules/guard.h"
 
 #include <stdbool.h>
 #include <stddef.h>

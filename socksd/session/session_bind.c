@@ -3,8 +3,8 @@
 
 #include "common/log.h"
 
-#include "socksd/target/expected_peer.h"
 #include "socksd/rules/guard.h"
+#include "socksd/target/expected_peer.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -6,13 +6,13 @@
 #ifndef SOCKSD_SESSION_SESSION_PRIVATE_H
 #define SOCKSD_SESSION_SESSION_PRIVATE_H
 
-#include "socksd/udp/associate.h"
-#include "socksd/target/bind.h"
-#include "socksd/target/dial.h"
 #include "socksd/privacy.h"
+#include "socksd/protocol/socks5.h"
 #include "socksd/relay/relay.h"
 #include "socksd/session/session.h"
-#include "socksd/protocol/socks5.h"
+#include "socksd/target/bind.h"
+#include "socksd/target/dial.h"
+#include "socksd/udp/associate.h"
 
 enum {
 	HANDSHAKE_BYTES = 1024, /* the longest message, and room for early data */

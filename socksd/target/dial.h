@@ -12,9 +12,9 @@
 #include "common/addr.h"
 #include "common/loop.h"
 
+#include "socksd/protocol/socks5.h"
 #include "socksd/rules/egress.h"
 #include "socksd/target/resolver.h"
-#include "socksd/protocol/socks5.h"
 
 #include <stdbool.h>
 

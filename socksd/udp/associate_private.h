@@ -6,8 +6,8 @@
 #ifndef SOCKSD_UDP_ASSOCIATE_PRIVATE_H
 #define SOCKSD_UDP_ASSOCIATE_PRIVATE_H
 
-#include "socksd/udp/associate.h"
 #include "socksd/protocol/fragments.h"
+#include "socksd/udp/associate.h"
 #include "socksd/udp/udp_drops.h"
 #include "socksd/udp/udp_names.h"
 #include "socksd/udp/udp_peers.h"

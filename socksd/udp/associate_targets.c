@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include "socksd/udp/associate_private.h"
 
-#include "socksd/udp/associate_sockets.h"
-#include "socksd/rules/host.h"
 #include "socksd/privacy.h"
+#include "socksd/rules/host.h"
+#include "socksd/udp/associate_sockets.h"
 
 #include <errno.h>
 #include <unistd.h>
