@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The two clocks. Only the shell of the program reads them: pure modules take now_ms as an
- * argument, and code that runs on a loop uses loop_now_ms(), which costs no system call.
+ * The two clocks. Pure modules take now_ms as an argument, and code that runs on a loop asks
+ * loop_now_ms(), which costs no system call. So the first is read by loop.c and by code on helper
+ * threads only, and the second for what people see (the log) and what other clocks have written
+ * (files, certificates).
  */
 #ifndef COMMON_CLOCK_H
 #define COMMON_CLOCK_H

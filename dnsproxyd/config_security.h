@@ -19,10 +19,11 @@ int config_load_security(struct group_config *group, const struct section *secti
 int config_load_proxy(struct group_config *group, const struct section *section,
 		      struct ini_error *reterr);
 
+/* Free what config_load_security() has loaded; harmless if that was nothing. */
 void config_drop_security(struct group_config *group);
 
-/* Load certificate and key of a section with protocol = tls; find keys that do not go together. 0,
- * or -1 with *reterr. */
+/* Load certificate and key of a section with protocol = tls or https; find keys that do not go
+ * together. 0, or -1 with *reterr. */
 int config_load_certificate(struct listen_config *listen, const struct section *section,
 			    struct ini_error *reterr);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * dnsproxyd as a service: what its workers share (the cache), and what each of them holds (fronts,
- * upstream servers, open queries). Plugs into common/daemon/service.h.
+ * dnsproxyd as a service: what its workers share (the cache and its file, open questions, failures,
+ * rate limits), and what each of them holds (fronts, upstream servers, open queries). Plugs into
+ * common/daemon/service.h.
  */
 #ifndef DNSPROXYD_SERVER_H
 #define DNSPROXYD_SERVER_H

@@ -42,11 +42,13 @@ struct context {
 	struct addr *own; /* addresses this worker listens on */
 	size_t own_count;
 	struct log_limit overload_log;
+	struct log_limit egress_log;
 	/* the open sessions, newest first */
 	struct session *sessions;
-	struct log_limit egress_log;
+	/* A session is out of the list; it may free what it still holds later in this turn. */
 	void (*on_session_end)(struct context *context);
-	/* Two descriptors more than a session has anyway: whether there are any. */
+	/* A slot is room for two descriptors (slots.h); each session has one from its start. Claim
+	 * another: false when the process has no room for it. */
 	bool (*claim_slot)(struct context *context);
 	void (*release_slot)(struct context *context);
 };

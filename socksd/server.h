@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * socksd as a service: what its workers share, and what each of them holds (listeners, resolver,
- * sessions). Plugs into common/daemon/service.h.
+ * socksd as a service: what its workers share (logins, counts of sessions, who is connected to
+ * whom), and what each of them holds (listeners, resolver, sessions). Plugs into
+ * common/daemon/service.h.
  */
 #ifndef SOCKSD_SERVER_H
 #define SOCKSD_SERVER_H

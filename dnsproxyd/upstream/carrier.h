@@ -50,7 +50,8 @@ void carrier_note_keepalive(struct carrier *carrier, uint16_t keepalive);
 /* Streams are closed, as if they broke. Not from within a callback. */
 void carrier_break_streams(struct carrier *carrier);
 
-/* The network has changed: streams are closed, as if they broke. Not from within a callback. */
+/* The network has changed: streams are closed, as if they broke, and the address of a server given
+ * by name is looked up anew. Not from within a callback. */
 void carrier_note_network(struct carrier *carrier);
 
 /* Messages that came in the place of answers. */

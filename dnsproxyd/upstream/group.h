@@ -14,7 +14,8 @@
 
 #include <stdbool.h>
 
-/* Connections are given up because others were silent at most so often. */
+/* When one connection was silent for too long, the others of the group are given up with it, but at
+ * most once in this time. */
 #define GROUP_DOUBT_MS 1000
 
 /* One [upstream NAME]. */
@@ -27,9 +28,8 @@ struct group {
 	struct upstream *upstreams[CONFIG_SERVERS_MAX];
 	struct task doubt_task;
 	uint64_t silent_since_ms;
-	uint64_t doubted_ms; /* when connections were given up because others were silent; 0: never
-			      */
-	struct pool pool;    /* the same, for decisions; group_pool() brings it up to date */
+	uint64_t doubted_ms; /* when connections were last given up so; 0: never */
+	struct pool pool;    /* of these upstreams; group_pool() brings it up to date */
 };
 
 struct groups {

@@ -130,11 +130,16 @@ uint32_t upstream_open_count(const struct upstream *upstream);
  * by letter, is open here, with the same id or in a random case that nobody hits by chance. */
 bool upstream_is_asking(const struct upstream *upstream, const struct dnsmsg_query *query);
 
+/* Borrowed. */
 const struct endpoint *upstream_endpoint(const struct upstream *upstream);
-/* Whether to log, now, that questions to this server come back: not all the time. */
+
+/* Whether to log, now, that questions to this server come back: at most once in
+ * UPSTREAM_LOOP_LOG_MS. */
 bool upstream_should_log_loop(struct upstream *upstream);
 
+/* Borrowed; changes with time. */
 const struct upstream_stats *upstream_stats(const struct upstream *upstream);
+
 /* Datagrams that came in the place of answers. */
 uint64_t upstream_dropped_count(const struct upstream *upstream);
 

@@ -44,7 +44,7 @@ struct pipe {
 	int read_fd; /* both non-blocking */
 	int write_fd;
 	uint64_t retry_ms; /* not opened again before, after a failure */
-	size_t less_bytes; /* than PIPE_BYTES_MAX is to be moved at a time */
+	size_t less_bytes; /* by how much pipe_piece() is below PIPE_BYTES_MAX */
 };
 
 /* want_bytes: from pipe_size_for(). Nothing is opened yet. */
@@ -53,11 +53,15 @@ void pipe_init(struct pipe *pipe, size_t want_bytes);
 /* Whether the pipe is open, with PIPE_BYTES_MIN at least; opens it if need be. */
 bool pipe_ready(struct pipe *pipe, uint64_t now_ms);
 
-/* How much to move at a time: PIPE_BYTES_MAX, and less for a while when a receiver has refused so
- * much of a move though its socket had room. That happens when TCP is short of memory, and what is
- * refused has to be held elsewhere. Pure. */
+/* How many bytes to move at a time: PIPE_BYTES_MAX, and less for a while after a receiver has
+ * refused much of a move though its socket had room. That happens when TCP is short of memory, and
+ * what is refused has to be held elsewhere. Pure. */
 size_t pipe_piece(const struct pipe *pipe);
+
+/* A receiver has taken all of a move: the next may be larger. Pure. */
 void pipe_taken(struct pipe *pipe);
+
+/* A receiver has refused so many bytes of a move: the next are smaller. Pure. */
 void pipe_refused(struct pipe *pipe, size_t bytes);
 
 /* Close it, with what is in it; it will be opened again when needed. Harmless when closed. */

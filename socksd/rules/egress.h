@@ -26,6 +26,7 @@ bool egress_has_family(const struct egress *egress, int family);
 
 /* Whether sockets prepared by both leave in the same way, and under the same name. */
 bool egress_equal(const struct egress *a, const struct egress *b);
+
 /* The address to leave from, or to listen on; NULL: none of that family is named. */
 const struct addr *egress_address(const struct egress *egress, int family);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What session.c (the life of a session), session_handshake.c (what is said before the relay runs)
- * and session_bind.c (the command BIND) know of each other. For nobody else.
+ * What session.c (the life of a session), session_handshake.c (what is said before the relay runs),
+ * session_bind.c (the command BIND) and session_associate.c (the command UDP ASSOCIATE) know of
+ * each other. For nobody else.
  */
 #ifndef SOCKSD_SESSION_SESSION_PRIVATE_H
 #define SOCKSD_SESSION_SESSION_PRIVATE_H
@@ -112,20 +113,7 @@ enum progress session_on_linger(struct session *s);
 /* The target took too long. */
 void session_on_connect_timeout(struct session *s);
 
-/* --- session_associate.c --- */
-
-/* The command UDP ASSOCIATE. */
-enum progress session_start_associate(struct session *s);
-
-/* The handler of the association's control connection. */
-enum progress session_on_control(struct session *s);
-
-/* Close its sockets; harmless when there is none. */
-void session_end_associate(struct session *s);
-
-/* --- session_handshake.c --- */
-
-/* What the commands have in common; while s->handshake is there. */
+/* What the commands have in common, as long as s->handshake is there: */
 
 /* A few bytes to the client. They always fit: little else has been sent. False when the session has
  * ended. */
@@ -179,5 +167,16 @@ void session_forget_primary(struct session *s);
 
 /* Stop waiting, and count that; harmless when nothing is waited for. */
 void session_stop_bind(struct session *s);
+
+/* --- session_associate.c --- */
+
+/* The command UDP ASSOCIATE. */
+enum progress session_start_associate(struct session *s);
+
+/* The handler of the association's control connection. */
+enum progress session_on_control(struct session *s);
+
+/* Close its sockets; harmless when there is none. */
+void session_end_associate(struct session *s);
 
 #endif

@@ -35,7 +35,6 @@ struct dial {
 	bool failed; /* some attempt has: the two below say the most telling result */
 	enum socks5_reply reply;
 	const char *why;
-	/* of a lookup in vain: tells when no address was had */
 	struct deferred deferred;
 };
 

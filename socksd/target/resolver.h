@@ -24,9 +24,9 @@ struct resolver;
 struct resolver *resolver_new(struct loop *loop, struct metrics *metrics,
 			      const struct dns_params *dns);
 
-/* Take over what has changed. Lookups that other servers were asked for end with
- * ARES_IO_CANCELLED, and what they have said is forgotten. 0 or -errno; then nothing has changed.
- */
+/* Take over another configuration. When its servers are others, lookups under way end with
+ * ARES_IO_CANCELLED, and what the old servers have said is forgotten. 0, or -errno; then nothing
+ * has changed. */
 int resolver_configure(struct resolver *resolver, const struct dns_params *dns);
 
 /* Cancels what is open: each callback is called once with ARES_IO_CANCELLED. Not from within a
