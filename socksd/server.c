@@ -373,6 +373,33 @@ static void warn_of_any_source(const struct config *config)
 	}
 }
 
+/* What needs no descriptor; the resolver and the list of own addresses come later. 0 or -ENOMEM. */
+static int init_context(struct server *server, const struct config *config)
+{
+	const struct shared *shared = server->shared;
+	struct loop *loop = server->worker->loop;
+	struct metrics *metrics = server->worker->metrics;
+
+	server->context = (struct context){
+		.loop = loop,
+		.metrics = metrics,
+		.auth = shared->auth,
+		.auth_worker = { service_helpers(server->service), loop, metrics },
+		.clients = shared->clients,
+		.primaries = shared->primaries,
+		.scratch = server->scratch,
+		.scratch_bytes = sizeof server->scratch,
+		.pipe = &server->pipe,
+		.config = config,
+		.datagrams = datagrams_new(),
+		.on_session_end = on_session_end,
+		.claim_slot = claim_slot,
+		.release_slot = release_slot,
+	};
+	crypto_random(&server->context.key, sizeof server->context.key);
+	return server->context.datagrams ? 0 : -ENOMEM;
+}
+
 static int worker_begin(struct service *service, struct worker *worker, void *state,
 			const void *config)
 {
@@ -386,23 +413,7 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	server->service = service;
 	server->worker = worker;
 	server->shared = state;
-	server->context = (struct context){
-		.loop = worker->loop,
-		.metrics = worker->metrics,
-		.auth = server->shared->auth,
-		.auth_worker = { service_helpers(service), worker->loop, worker->metrics },
-		.clients = server->shared->clients,
-		.primaries = server->shared->primaries,
-		.scratch = server->scratch,
-		.scratch_bytes = sizeof server->scratch,
-		.pipe = &server->pipe,
-		.config = config,
-		.datagrams = datagrams_new(),
-		.on_session_end = on_session_end,
-		.claim_slot = claim_slot,
-		.release_slot = release_slot,
-	};
-	crypto_random(&server->context.key, sizeof server->context.key);
+	r = init_context(server, config);
 	if (worker->index == 0) {
 		warn_of_any_source(config);
 	}
@@ -412,8 +423,9 @@ static int worker_begin(struct service *service, struct worker *worker, void *st
 	update_session_max(server);
 	server->context.resolver =
 		resolver_new(worker->loop, worker->metrics, server->context.config->dns);
-	r = server->context.resolver ? update_ports(server) : -errno;
-	r = server->context.datagrams ? r : -ENOMEM;
+	if (r == 0) {
+		r = server->context.resolver ? update_ports(server) : -errno;
+	}
 	if (r < 0) {
 		worker_end(worker);
 	}

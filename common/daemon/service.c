@@ -516,6 +516,25 @@ static int fail_start(const char *what, int error)
 	return EXIT_RUNTIME;
 }
 
+/* Take the sockets that were passed, bind the others: the last that needs privileges. Returns an
+ * exit code. */
+static int open_sockets(struct service *s, unsigned workers)
+{
+	s->sockets.workers = workers;
+	s->sockets.inherited_count =
+		systemd_take_sockets(s->sockets.inherited, LISTEN_INHERITED_MAX);
+	if (bind_sockets(s, s->loaded.config) < 0) {
+		return EXIT_RUNTIME;
+	}
+	log_sockets(&s->sockets);
+	s->unserved = unserved_new(s->loop, &s->sockets);
+	if (!s->unserved) {
+		return fail_start("cannot-start", errno);
+	}
+	unserved_update(s->unserved);
+	return EXIT_OK;
+}
+
 /* Start everything; an exit code, EXIT_OK when the daemon is up. */
 static int start_all(struct service *s)
 {
@@ -531,19 +550,8 @@ static int start_all(struct service *s)
 	if (r < 0) {
 		return fail_start("cannot-start", -r);
 	}
-	s->sockets.workers = workers;
-	s->sockets.inherited_count =
-		systemd_take_sockets(s->sockets.inherited, LISTEN_INHERITED_MAX);
-	if (bind_sockets(s, s->loaded.config) < 0) {
-		return EXIT_RUNTIME;
-	}
-	log_sockets(&s->sockets);
-	s->unserved = unserved_new(s->loop, &s->sockets);
-	if (!s->unserved) {
-		return fail_start("cannot-start", errno);
-	}
-	unserved_update(s->unserved);
-	r = drop_privileges(s, &settings);
+	r = open_sockets(s, workers);
+	r = r == EXIT_OK ? drop_privileges(s, &settings) : r;
 	if (r != EXIT_OK) {
 		return r;
 	}

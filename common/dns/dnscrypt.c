@@ -103,7 +103,8 @@ static void skip_name(struct wire_reader *r)
 	} while (len > 0 && !r->failed);
 }
 
-/* Join the strings of a TXT record. Returns how many bytes they are, cap at most. */
+/* Join the strings of a TXT record. Returns how many bytes they are, 0 when the record is malformed
+ * or holds more than cap. */
 static size_t join_strings(const uint8_t *rdata, size_t len, uint8_t *ret_bytes, size_t cap)
 {
 	struct wire_reader r = wire_reader(rdata, len);
@@ -118,6 +119,31 @@ static size_t join_strings(const uint8_t *rdata, size_t len, uint8_t *ret_bytes,
 		}
 	}
 	return r.failed || w.failed ? 0 : wire_written(&w);
+}
+
+/* Read one record. Of a TXT record of class IN the joined strings go to ret_bytes, and *ret_len is
+ * how many bytes that are; of any other it is 0, too short for a certificate. False when the
+ * message is cut off. */
+static bool read_txt(struct wire_reader *r, uint8_t *ret_bytes, size_t cap, size_t *ret_len)
+{
+	const uint8_t *rdata;
+	size_t rdata_len;
+	uint16_t type;
+	uint16_t class;
+
+	skip_name(r);
+	type = wire_u16(r);
+	class = wire_u16(r);
+	wire_u32(r);
+	rdata_len = wire_u16(r);
+	rdata = wire_take(r, rdata_len);
+	if (!rdata) {
+		return false;
+	}
+	*ret_len = type == TYPE_TXT && class == CLASS_IN
+			   ? join_strings(rdata, rdata_len, ret_bytes, cap)
+			   : 0;
+	return true;
 }
 
 enum dnscrypt_verdict dnscrypt_cert_choose(const uint8_t *msg, size_t len,
@@ -138,27 +164,14 @@ enum dnscrypt_verdict dnscrypt_cert_choose(const uint8_t *msg, size_t len,
 	r.pos = msg + question_end;
 	for (; count > 0; count--) {
 		uint8_t bytes[512];
+		size_t cert_len;
 		struct dnscrypt_cert cert;
 		enum dnscrypt_verdict verdict;
-		uint16_t type;
-		uint16_t class;
-		const uint8_t *rdata;
-		size_t rdata_len;
 
-		skip_name(&r);
-		type = wire_u16(&r);
-		class = wire_u16(&r);
-		wire_u32(&r);
-		rdata_len = wire_u16(&r);
-		rdata = wire_take(&r, rdata_len);
-		if (!rdata) {
+		if (!read_txt(&r, bytes, sizeof bytes, &cert_len)) {
 			break;
 		}
-		if (type != TYPE_TXT || class != CLASS_IN) {
-			continue;
-		}
-		rdata_len = join_strings(rdata, rdata_len, bytes, sizeof bytes);
-		verdict = dnscrypt_cert_check(bytes, rdata_len, provider_key, time, &cert);
+		verdict = dnscrypt_cert_check(bytes, cert_len, provider_key, time, &cert);
 		if (verdict == DNSCRYPT_OK && (best != DNSCRYPT_OK || is_better(&cert, ret_cert))) {
 			*ret_cert = cert;
 			best = DNSCRYPT_OK;

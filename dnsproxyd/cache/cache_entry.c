@@ -65,6 +65,30 @@ bool cache_entry_takes(const struct cache_key *key, const struct cache_answer *a
 		      4) == 0;
 }
 
+/* Put the reason behind the body. */
+static void put_reason(struct entry *entry, const struct dnsmsg_reason *reason)
+{
+	uint8_t *p = entry_body(entry) + entry->body_len;
+
+	set_u16(p, reason->code);
+	p[2] = (uint8_t)strlen(reason->text);
+	memcpy(p + REASON_HEAD, reason->text, p[2]);
+}
+
+/* Note where the TTLs are, and bring them within the bounds in the body. */
+static void put_ttls(struct entry *entry, const struct cache_answer *answer, uint32_t min_s,
+		     uint32_t max_s)
+{
+	uint8_t *body = entry_body(entry);
+
+	for (size_t i = 0; i < answer->ttl_count; i++) {
+		uint16_t offset = (uint16_t)(answer->ttl_offsets[i] - DNSMSG_HEADER_LEN);
+
+		entry->ttl_offsets[i] = offset;
+		set_u32(body + offset, clamp(get_u32(body + offset), min_s, max_s));
+	}
+}
+
 struct entry *cache_entry_new(const struct cache_key *key, const struct cache_answer *answer,
 			      const struct dnsmsg_header *header, const struct cache_ttls *ttls,
 			      uint64_t now_ms)
@@ -96,19 +120,11 @@ struct entry *cache_entry_new(const struct cache_key *key, const struct cache_an
 	memcpy(body, key->bytes + 2, key->len - 2u);
 	entry->has_reason = reason_bytes(answer->reason) > 0;
 	if (entry->has_reason) {
-		set_u16(body + body_len, answer->reason->code);
-		body[body_len + 2] = (uint8_t)strlen(answer->reason->text);
-		memcpy(body + body_len + REASON_HEAD, answer->reason->text, body[body_len + 2]);
+		put_reason(entry, answer->reason);
 	}
 	/* Clients must not keep a negative answer longer than we do: they go by the SOA's TTL (RFC
 	 * 2308 section 5). */
-	max_s = answer->negative ? entry->ttl_s : max_s;
-	for (size_t i = 0; i < answer->ttl_count; i++) {
-		uint16_t offset = (uint16_t)(answer->ttl_offsets[i] - DNSMSG_HEADER_LEN);
-
-		entry->ttl_offsets[i] = offset;
-		set_u32(body + offset, clamp(get_u32(body + offset), ttls->min_s, max_s));
-	}
+	put_ttls(entry, answer, ttls->min_s, answer->negative ? entry->ttl_s : max_s);
 	return entry;
 }
 
