@@ -39,7 +39,7 @@ def readme_examples():
         names = re.findall(r"\b(socksd|dnsproxyd)(?:\.conf|'s)", block)
         daemon = names[-1] if names else daemon
         lines = [line.strip() for line in block.splitlines() if line.startswith("  ")]
-        if lines and lines[0].startswith("["):
+        if lines and lines[0].startswith("[") and not FOREIGN.search(lines[0]):
             yield daemon, "\n".join(lines) + "\n"
 
 
@@ -123,7 +123,7 @@ def readme_commands():
     for line in source_text("README").splitlines():
         if line.startswith("  $ "):
             commands.append(line[4:])
-        elif re.match(rf"  ({'|'.join(PROGRAMS)}|\./dev|curl|dig|systemctl|apt)(?! {{2}})\b", line):
+        elif re.match(rf"  ({'|'.join(PROGRAMS)}|\./dev|curl|dig|systemctl|journalctl|apt)(?! {{2}})\b", line):
             raise AssertionError(f"README: a command without a mark: {line!r}")
     return commands
 
@@ -158,8 +158,18 @@ def check_dev(command):
 
 def check_systemctl(command):
     """systemctl knows the verb, and the units are ours."""
-    _, verb, *units = shlex.split(command, comments=True)
-    expect(verb in ("disable", "edit", "enable", "reload", "restart", "start", "stop"), True, f"that {verb} is a verb")
+    _, verb, *rest = shlex.split(command, comments=True)
+    expect(verb in ("disable", "edit", "enable", "kill", "reload", "restart", "start", "status", "stop"), True,
+           f"that {verb} is a verb")
+    check_units(word for word in rest if not word.startswith("-"))
+
+
+def check_journalctl(command):
+    """The units are ours."""
+    check_units(re.findall(r"-u (\S+)", command))
+
+
+def check_units(units):
     for unit in units:
         name = unit if "." in unit else unit + ".service"
         name = re.sub(r"@[^.]+", "@", name)
@@ -193,6 +203,7 @@ CANNOT_RUN = {
     r"apt install ": ("installs", check_packages),
     r"chgrp ": ("the group is made when the package is installed", check_group),
     r"echo nameserver 127\.0\.0\.1 \| resolvconf -a lo\.dnsproxyd$": ("changes this machine's resolv.conf", None),
+    r"journalctl ": ("reads the journal of this machine", check_journalctl),
     r"systemctl ": ("talks to the service manager of this machine", check_systemctl),
 }
 
