@@ -20,7 +20,7 @@
 	SERVICE_SERVER_PARAMS(P, PC, "dnsproxyd")                                                  \
 	P(BOOL, local_zones, "local-zones", "on", 0, 0, RELOAD,                                    \
 	  "Names that mean something in one network only (reverse zones of private addresses, "    \
-	  "home.arpa, internal, local, test) are answered here, that they do not exist.")          \
+	  "home.arpa, internal, local, test) are answered here: they do not exist.")               \
 	P(BOOL, watch_network, "watch-network", "on", 0, 0, RELOAD,                                \
 	  "When links, addresses or routes of this machine change, let all answers in the cache "  \
 	  "expire, close the connections to servers, and try those again that did not work.")      \
@@ -79,13 +79,14 @@ enum listen_protocol {
 	  "socks5://[USER:PASSWORD@]IP[:PORT]. Everything goes by stream then, and names of "     \
 	  "servers are for the proxy to look up.")                                                \
 	P(PATH, ca, "ca", NULL, 0, 0, RELOAD,                                                     \
-	  "PEM file of the authorities that may sign certificates of tls:// servers; none: "      \
-	  "those that the system trusts.")                                                        \
+	  "PEM file of the authorities that may sign certificates of tls:// and https:// "        \
+	  "servers; by default those that the system trusts.")                                    \
 	P(TEXTS, pins, "pin", NULL, 0, 0, RELOAD,                                                 \
 	  "Base64 SHA-256 of public keys, one of which a tls:// or https:// server must have, "   \
 	  "one of bootstrap too; alone, without #NAME and ca, they are all that is checked.")     \
 	PC(authentication, "authentication", "strict", "strict|opportunistic", RELOAD,            \
-	   "Whether tls:// servers must prove who they are; opportunistic hides questions from "  \
+	   "Whether tls:// and https:// servers must prove who they are; opportunistic hides "    \
+	   "questions from "                                                                      \
 	   "those who only listen.")                                                              \
 	PC(strategy, "strategy", "fastest", "fastest|failover|roundrobin|leastconn|race", RELOAD, \
 	   "Which server is asked first: the fastest; the first that works; each in "             \
@@ -112,19 +113,19 @@ PARAM_DECLARE(privacy_params, PRIVACY_PARAMS);
 
 #define CACHE_PARAMS(P, PC)                                                                        \
 	P(SIZE, size_bytes, "size", "32M", 65536, 68719476736, RESTART,                            \
-	  "Memory for answers, all in.")                                                           \
+	  "Memory for answers, with all that is needed to find them.")                             \
 	P(PATH, file, "file", NULL, 0, 0, RESTART,                                                 \
 	  "Where answers are saved, at the end and from time to time, to be there at the next "    \
-	  "start; none: nowhere.")                                                                 \
+	  "start; without it they are not saved.")                                                 \
 	P(DURATION, min_ttl_ms, "min-ttl", "0", 0, 86400000, RELOAD,                               \
 	  "Answers are kept at least so long; what must not be kept at all (TTL 0) still is not.") \
 	P(DURATION, max_ttl_ms, "max-ttl", "1d", 1000, 604800000, RELOAD,                          \
 	  "Answers are kept at most so long.")                                                     \
 	P(DURATION, negative_max_ttl_ms, "negative-max-ttl", "1h", 1000, 604800000, RELOAD,        \
-	  "That a name or type does not exist is kept at most so long.")                           \
+	  "The answer that a name or type does not exist is kept at most so long.")                \
 	P(DURATION, failure_ttl_ms, "failure-ttl", "5s", 1000, 300000, RELOAD,                     \
-	  "A question that no server could answer is not asked again for 1s, when it fails again " \
-	  "for longer, at most so long.")                                                          \
+	  "A question that no server could answer is not asked again for 1s; when it fails "       \
+	  "again, for twice as long each time, at most so long.")                                  \
 	P(DURATION, serve_stale_ms, "serve-stale", "1d", 0, 604800000, RELOAD,                     \
 	  "When no server answers, answers that expired at most so long ago are used; 0: never.")  \
 	P(PERCENT, prefetch_pct, "prefetch", "10%", 0, 50, RELOAD,                                 \
@@ -132,25 +133,25 @@ PARAM_DECLARE(privacy_params, PRIVACY_PARAMS);
 	  "fetched anew ahead of time; 0%: never.")
 PARAM_DECLARE(cache_params, CACHE_PARAMS);
 
-#define LIMITS_PARAMS(P, PC)                                                                      \
-	P(COUNT, max_outstanding, "max-outstanding", "4096", 1, 60000, RELOAD,                    \
-	  "Queries of one worker that may wait for upstream servers; more get SERVFAIL.")         \
-	P(COUNT, max_waiting_per_question, "max-waiting-per-question", "1024", 1, 60000, RELOAD,  \
-	  "Clients that may wait for the answer to the same question; more get SERVFAIL.")        \
-	P(COUNT, max_tcp_clients, "max-tcp-clients", "512", 1, 1000000, RELOAD,                   \
-	  "TCP connections of clients per worker; more are closed at once.")                      \
-	P(COUNT, max_tcp_per_client, "max-tcp-per-client", "64", 1, 1000000, RELOAD,              \
-	  "TCP connections of one client (IPv6: one /64) per worker; more are closed at once.")   \
-	P(COUNT, rate_limit, "rate-limit", "0", 0, 1000000, RELOAD,                               \
-	  "Queries a second that one client (IPv6: one /64) may send by UDP; what is over it is " \
-	  "sent to TCP, then dropped. 0: no limit.")                                              \
-	P(COUNT, rate_limit_burst, "rate-limit-burst", "1000", 1, 1000000, RELOAD,                \
-	  "Queries that may come at once before rate-limit counts.")                              \
-	P(NETS, rate_limit_exempt, "rate-limit-exempt", "127.0.0.0/8, ::1", 0, 0, RELOAD,         \
-	  "Clients without rate-limit.")                                                          \
-	P(DURATION, tcp_idle_timeout_ms, "tcp-idle-timeout", "10s", 100, 3600000, RELOAD,         \
-	  "TCP connections on which nothing is asked for so long are closed.")                    \
-	P(DURATION, drain_timeout_ms, "drain-timeout", "5s", 0, 86400000, RELOAD,                 \
+#define LIMITS_PARAMS(P, PC)                                                                       \
+	P(COUNT, max_outstanding, "max-outstanding", "4096", 1, 60000, RELOAD,                     \
+	  "Queries of one worker that may wait for upstream servers; more get SERVFAIL.")          \
+	P(COUNT, max_waiting_per_question, "max-waiting-per-question", "1024", 1, 60000, RELOAD,   \
+	  "Clients that may wait for the answer to the same question; more get SERVFAIL.")         \
+	P(COUNT, max_tcp_clients, "max-tcp-clients", "512", 1, 1000000, RELOAD,                    \
+	  "TCP connections of clients per worker; more are closed at once.")                       \
+	P(COUNT, max_tcp_per_client, "max-tcp-per-client", "64", 1, 1000000, RELOAD,               \
+	  "TCP connections of one client (IPv6: one /64) per worker; more are closed at once.")    \
+	P(COUNT, rate_limit, "rate-limit", "0", 0, 1000000, RELOAD,                                \
+	  "Queries a second that one client (IPv6: one /64) may send by UDP; a client over it is " \
+	  "told to come back by TCP, one far over it gets no answer. 0: no limit.")                \
+	P(COUNT, rate_limit_burst, "rate-limit-burst", "1000", 1, 1000000, RELOAD,                 \
+	  "Queries that may come at once before rate-limit counts.")                               \
+	P(NETS, rate_limit_exempt, "rate-limit-exempt", "127.0.0.0/8, ::1", 0, 0, RELOAD,          \
+	  "Clients without rate-limit.")                                                           \
+	P(DURATION, tcp_idle_timeout_ms, "tcp-idle-timeout", "10s", 100, 3600000, RELOAD,          \
+	  "TCP connections on which nothing is asked for so long are closed.")                     \
+	P(DURATION, drain_timeout_ms, "drain-timeout", "5s", 0, 86400000, RELOAD,                  \
 	  "How long SIGTERM waits for open queries to be answered.")
 PARAM_DECLARE(limits_params, LIMITS_PARAMS);
 

@@ -42,9 +42,9 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 	  "Says that auth = none with clients = any is meant: everybody can use this proxy.")      \
 	P(BOOL, udp, "udp", "yes", 0, 0, RELOAD, "Whether clients may have UDP relayed.")          \
 	P(IPS, udp_public_addresses, "udp-public-address", NULL, 0, 0, RELOAD,                     \
-	  "Addresses at which this one is reached from outside, at most one of each family: told " \
-	  "to clients, instead of its own, as the place to send datagrams to and, by BIND, where " \
-	  "their peers can connect to.")                                                           \
+	  "Addresses at which this one is reached from outside, at most one of each family. "      \
+	  "Clients are told them, instead of our own, as the place to send datagrams to, and by "  \
+	  "BIND as the place where peers can connect.")                                            \
 	P(TEXT, udp_port_range, "udp-port-range", NULL, 0, 0, RELOAD,                              \
 	  "Ports, as FIRST-LAST, that clients are told to send datagrams to; by default any.")     \
 	PC(udp_source, "udp-source", "address", "address|network|any", RELOAD,                     \
@@ -70,15 +70,17 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	P(COUNT, max_sessions, "max-sessions", "65536", 1, 10000000, RELOAD,                      \
 	  "Sessions at the same time; further connections are closed at once.")                   \
 	P(COUNT, max_sessions_per_client, "max-sessions-per-client", "4096", 1, 10000000, RELOAD, \
-	  "The same from one IPv4 address or IPv6 /64.")                                          \
+	  "Sessions at the same time from one IPv4 address or IPv6 /64; further connections are " \
+	  "closed at once.")                                                                      \
 	P(COUNT, half_open_start, "half-open-start", "8192", 0, 10000000, RELOAD,                 \
-	  "Connections whose request is not complete from which on new ones are closed at "       \
+	  "When so many connections have not completed their request, new ones are closed at "    \
 	  "random.")                                                                              \
 	P(PERCENT, half_open_rate, "half-open-rate", "30%", 0, 100, RELOAD,                       \
-	  "How many of them at first; the rate rises to 100% at 7/8 of max-half-open.")           \
+	  "Share of the new connections that is closed at first; it rises to 100% at 7/8 of "     \
+	  "max-half-open.")                                                                       \
 	P(COUNT, max_half_open, "max-half-open", "16384", 1, 10000000, RELOAD,                    \
-	  "Connections whose request is not complete; the last eighth is for clients without "    \
-	  "any.")                                                                                 \
+	  "Connections whose request is not complete, at most; the last eighth is for clients "   \
+	  "that have no other such connection.")                                                  \
 	P(COUNT, login_failures, "login-failures", "16", 1, 1000000, RELOAD,                      \
 	  "Wrong passwords that one client may try in a row before it has to wait.")              \
 	P(DURATION, login_failure_interval_ms, "login-failure-interval", "1s", 1, 86400000,       \
@@ -95,10 +97,10 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	P(DURATION, idle_timeout_ms, "idle-timeout", "2h", 100, 2592000000, RELOAD,               \
 	  "Sessions in which nothing moves for so long are ended.")                               \
 	P(DURATION, half_close_timeout_ms, "half-close-timeout", "1h", 100, 2592000000, RELOAD,   \
-	  "The same once one side has finished sending and the other goes on.")                   \
+	  "How long nothing may move once one side has finished sending and the other goes on.")  \
 	P(DURATION, fin_timeout_ms, "fin-timeout", "4m", 100, 2592000000, RELOAD,                 \
-	  "The same once one side has finished sending and nothing has come from the other "      \
-	  "since.")                                                                               \
+	  "How long nothing may move once one side has finished sending and nothing has come "    \
+	  "from the other since.")                                                                \
 	P(DURATION, stall_timeout_ms, "stall-timeout", "5m", 1000, 86400000, RELOAD,              \
 	  "Sessions with bytes for a side that takes none for so long, or does not answer, are "  \
 	  "ended.")                                                                               \
@@ -113,7 +115,7 @@ PARAM_DECLARE(listen_params, LISTEN_PARAMS);
 	P(COUNT, udp_rate, "udp-rate", "0", 0, 1000000000, RELOAD,                                \
 	  "Datagrams a second, in each direction of one UDP association; 0: no limit.")           \
 	P(SIZE, udp_bandwidth_bytes, "udp-bandwidth", "0", 0, 1099511627776, RELOAD,              \
-	  "Bytes a second likewise.")                                                             \
+	  "Bytes a second, in each direction of one UDP association; 0: no limit.")               \
 	P(DURATION, drain_timeout_ms, "drain-timeout", "30s", 0, 86400000, RELOAD,                \
 	  "How long SIGTERM waits for sessions to end.")
 PARAM_DECLARE(limits_params, LIMITS_PARAMS);
