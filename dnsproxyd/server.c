@@ -44,7 +44,6 @@ struct server {
 	struct ports ports;
 	struct groups *old_groups;
 	struct shared *shared;
-	struct timer save_timer;     /* of the first worker */
 	struct netwatch *netwatch;   /* NULL: changes of the network are not seen */
 	struct certwatch *certwatch; /* the first worker's */
 	bool draining;
@@ -169,17 +168,6 @@ static void update_netwatch(struct server *server)
 	}
 }
 
-/* --- a worker's life ------------------------------------------------------------------------- */
-
-static void on_idle(struct query_context *context)
-{
-	struct server *server = container_of(context, struct server, context);
-
-	if (server->draining) {
-		service_worker_drained(server->service, server->worker);
-	}
-}
-
 /* --- keeping the cache ----------------------------------------------------------------------- */
 
 /* The first worker does it. */
@@ -195,6 +183,17 @@ static int start_keeping(struct server *server)
 	return keeper ? cachekeeper_start(keeper, server->worker->loop,
 					  service_helpers(server->service))
 		      : 0;
+}
+
+/* --- a worker's life ------------------------------------------------------------------------- */
+
+static void on_idle(struct query_context *context)
+{
+	struct server *server = container_of(context, struct server, context);
+
+	if (server->draining) {
+		service_worker_drained(server->service, server->worker);
+	}
 }
 
 static void worker_end(struct worker *worker)

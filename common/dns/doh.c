@@ -8,7 +8,6 @@
 #include <strings.h>
 
 enum {
-	HEADER_LEN = 12,
 	POINTER = 0xc0,
 	TYPE_SOA = 6,
 	TYPE_OPT = 41,

@@ -39,7 +39,6 @@ enum tls_error {
 #define X(name, word, meaning) TLS_##name,
 	TLS_ERRORS(X)
 #undef X
-	TLS_ERROR_COUNT,
 };
 
 /* The word, "ok" for TLS_OK. */

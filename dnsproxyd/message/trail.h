@@ -28,7 +28,6 @@
 /* Forwarders in a row; those behind them add no mark, and pass on what there is. In a larger ring
  * the first ones notice it. */
 #define TRAIL_MARKS_MAX 4
-#define TRAIL_LEN_MAX   (TRAIL_MARKS_MAX * TRAIL_MARK_LEN)
 
 /* The marks a question has. All-zero is none. */
 struct trail {

@@ -17,7 +17,6 @@
 #define ADDRESS_TYPE_IPV6 0x04
 
 #define LABEL_MAX         63
-#define PORT_LEN          2
 
 static enum parse_result invalid(enum socks5_fault fault, enum socks5_fault *reterr_fault)
 {

@@ -188,20 +188,6 @@ void rules_seal(struct rules *rules)
 	}
 }
 
-size_t rules_bytes(const struct rules *rules)
-{
-	size_t bytes = 0;
-
-	for (size_t i = 0; i < rules->count; i++) {
-		const struct rule *rule = &rules->items[i];
-
-		bytes += rule->destinations ? match_bytes(rule->destinations) : 0;
-		bytes += rule->exact ? match_bytes(rule->exact) : 0;
-		bytes += rule->protected ? match_bytes(rule->protected) : 0;
-	}
-	return bytes;
-}
-
 /* --- asking ---------------------------------------------------------------------------------- */
 
 static bool user_matches(const struct rule *rule, const struct rules_request *request)

@@ -100,9 +100,6 @@ int rule_add_destination(struct rule *rule, const char *text, size_t len, const 
 /* All is added. */
 void rules_seal(struct rules *rules);
 
-/* Memory of all compiled destinations. */
-size_t rules_bytes(const struct rules *rules);
-
 /* --- asking ---------------------------------------------------------------------------------- */
 
 /* Who asks for what. All borrowed. */
