@@ -21,90 +21,28 @@ enum {
 	OUT_PAUSE_BYTES = 64 * 1024,
 };
 
-struct https_client;
-
-/* A question that waits for an upstream server. */
-struct https_query {
-	struct query query;
-	struct https_client *client;
-	struct h2_stream *stream;
-	struct https_query *next;
-	struct https_query *prev;
-};
-
 struct https_client {
-	struct front_https *front;
-	struct https_client *next;
-	struct https_client *prev;
-	struct addr peer;
-	struct stream stream;
+	struct connection base;
 	struct h2 *h2;
-	struct timer idle;
-	bool is_open; /* the handshake is done */
-	bool closed;
+	bool is_open;   /* the handshake is done */
 	bool receiving; /* in h2_receive(): what there is to send goes after it */
-	unsigned open_count;
-	struct https_query open; /* ring head */
-	struct deferred deferred;
 };
 
-struct front_https {
-	struct query_context *context;
-	void (*on_closed)(void *arg, const struct addr *peer);
-	void *arg;
-	struct https_client *first;
-};
-
-static void count(struct front_https *f, enum dnsproxyd_metric metric, int64_t amount)
+static void count(struct https_client *c, enum dnsproxyd_metric metric)
 {
-	metrics_add(f->context->metrics, metric, amount);
+	metrics_add(c->base.all->context->metrics, metric, 1);
 }
 
-/* --- the end of a connection ----------------------------------------------------------------- */
-
-static void free_client(struct deferred *deferred)
+static struct https_client *client_of(struct stream *stream)
 {
-	struct https_client *c = container_of(deferred, struct https_client, deferred);
-
-	h2_free(c->h2);
-	free(c);
+	return container_of(stream, struct https_client, base.stream);
 }
 
-static void drop_query(struct https_query *q)
-{
-	q->prev->next = q->next;
-	q->next->prev = q->prev;
-	q->client->open_count--;
-	free(q);
-}
-
-static void close_client(struct https_client *c)
-{
-	struct front_https *f = c->front;
-
-	if (c->closed) {
-		return;
-	}
-	c->closed = true;
-	while (c->open.next != &c->open) {
-		struct https_query *q = c->open.next;
-
-		query_cancel(&q->query);
-		drop_query(q);
-	}
-	timer_stop(&c->idle);
-	stream_close(&c->stream);
-	*(c->prev ? &c->prev->next : &f->first) = c->next;
-	if (c->next) {
-		c->next->prev = c->prev;
-	}
-	loop_free_later(f->context->loop, &c->deferred, free_client);
-	f->on_closed(f->arg, &c->peer);
-}
+/* --- replies --------------------------------------------------------------------------------- */
 
 static size_t unsent_bytes(const struct https_client *c)
 {
-	return h2_unsent_bytes(c->h2) + stream_unsent_bytes(&c->stream);
+	return h2_unsent_bytes(c->h2) + stream_unsent_bytes(&c->base.stream);
 }
 
 /* Hand what h2 has to say to the stream, until that is all or the socket takes no more: only then
@@ -115,13 +53,13 @@ static int push(struct https_client *c)
 	size_t len = 1;
 	int r = 0;
 
-	while (r == 0 && len > 0 && stream_unsent_bytes(&c->stream) < OUT_PAUSE_BYTES) {
+	while (r == 0 && len > 0 && stream_unsent_bytes(&c->base.stream) < OUT_PAUSE_BYTES) {
 		r = h2_pull(c->h2, &bytes, &len);
 		if (r == 0) {
-			r = stream_write(&c->stream, bytes, len);
+			r = stream_write(&c->base.stream, bytes, len);
 		}
-		if (r < 0 || len == 0 || stream_unsent_bytes(&c->stream) >= OUT_PAUSE_BYTES) {
-			stream_flush(&c->stream);
+		if (r < 0 || len == 0 || stream_unsent_bytes(&c->base.stream) >= OUT_PAUSE_BYTES) {
+			stream_flush(&c->base.stream);
 		}
 	}
 	return r;
@@ -132,51 +70,40 @@ static void settle(struct https_client *c)
 {
 	int r;
 
-	if (c->closed || c->receiving) {
+	if (c->base.closed || c->receiving) {
 		return;
 	}
 	r = push(c);
 	if (unsent_bytes(c) > OUT_MAX_BYTES) {
-		count(c->front, METRIC_tcp_slow, 1);
+		count(c, METRIC_tcp_slow);
 		r = -ENOBUFS;
 	}
 	if (r < 0 || (h2_is_over(c->h2) && unsent_bytes(c) == 0)) {
-		close_client(c);
+		connection_close(&c->base);
 	} else {
-		stream_set_reading(&c->stream, stream_unsent_bytes(&c->stream) < OUT_PAUSE_BYTES);
+		stream_set_reading(&c->base.stream,
+				   stream_unsent_bytes(&c->base.stream) < OUT_PAUSE_BYTES);
 	}
 }
 
 /* --- questions ------------------------------------------------------------------------------- */
 
-static void on_idle(struct timer *timer);
-
-/* Only whole questions, and replies that were read, earn more time. */
-static void start_idle_timer(struct https_client *c)
+static void on_idle(struct connection *base)
 {
-	struct query_context *context = c->front->context;
+	struct https_client *c = client_of(&base->stream);
 
-	timer_start(&c->idle, context->loop,
-		    loop_now_ms(context->loop) + context->config->limits->tcp_idle_timeout_ms,
-		    on_idle);
-}
-
-static void on_idle(struct timer *timer)
-{
-	struct https_client *c = container_of(timer, struct https_client, idle);
-
-	if (c->open_count > 0 && unsent_bytes(c) == 0) {
+	if (base->open_count > 0 && unsent_bytes(c) == 0) {
 		/* It waits for us. */
-		start_idle_timer(c);
+		connection_wait_idle(base);
 		return;
 	}
-	count(c->front, unsent_bytes(c) > 0 ? METRIC_tcp_slow : METRIC_tcp_idle, 1);
-	close_client(c);
+	count(c, unsent_bytes(c) > 0 ? METRIC_tcp_slow : METRIC_tcp_idle);
+	connection_close(base);
 }
 
 static void refuse(struct https_client *c, struct h2_stream *stream, enum doh_status status)
 {
-	count(c->front, METRIC_https_refused, 1);
+	count(c, METRIC_https_refused);
 	(void)h2_respond(stream, status, NULL, NULL, 0, 0);
 }
 
@@ -185,67 +112,37 @@ static void send_reply(struct h2_stream *stream, const uint8_t *msg, size_t len)
 	(void)h2_respond(stream, DOH_OK, DOH_CONTENT_TYPE, msg, len, doh_max_age_s(msg, len));
 }
 
-static void on_done(struct query *query, const uint8_t *reply, size_t len)
+static void on_reply(struct connection *base, void *tag, const uint8_t *reply, size_t len)
 {
-	struct https_query *q = container_of(query, struct https_query, query);
-	struct https_client *c = q->client;
+	struct https_client *c = client_of(&base->stream);
 
-	send_reply(q->stream, reply, len);
-	drop_query(q);
+	send_reply(tag, reply, len);
 	settle(c);
-	if (!c->closed && unsent_bytes(c) == 0) {
-		start_idle_timer(c);
-	}
-}
-
-static void start_query(struct https_client *c, struct h2_stream *stream,
-			const struct query_draft *draft)
-{
-	struct query_context *context = c->front->context;
-	const struct query_origin origin = { .client = &c->peer, .is_encrypted = true };
-	struct https_query *q = malloc(sizeof *q);
-	size_t len;
-
-	if (!q) {
-		close_client(c);
-		return;
-	}
-	q->client = c;
-	q->stream = stream;
-	q->prev = c->open.prev;
-	q->next = &c->open;
-	c->open.prev->next = q;
-	c->open.prev = q;
-	c->open_count++;
-	h2_set_tag(stream, q);
-	len = query_start(&q->query, context, &origin, draft, on_done, context->message,
-			  DNSMSG_MAX);
-	if (len > 0) {
-		drop_query(q);
-		send_reply(stream, context->message, len);
+	if (!base->closed && unsent_bytes(c) == 0) {
+		connection_wait_idle(base);
 	}
 }
 
 static void take_message(struct https_client *c, struct h2_stream *stream, const uint8_t *msg,
 			 size_t len)
 {
-	struct query_context *context = c->front->context;
-	const struct query_origin origin = { .client = &c->peer, .is_encrypted = true };
-	struct query_draft draft;
+	struct open_query *open;
 	size_t reply_len;
 
-	count(c->front, METRIC_queries_https, 1);
-	start_idle_timer(c);
-	switch (query_try(context, &origin, msg, len, &draft, context->message, DNSMSG_MAX,
-			  &reply_len)) {
-	case QUERY_DROPPED:
+	count(c, METRIC_queries_https);
+	/* Only whole questions, and replies that were read, earn more time. */
+	connection_wait_idle(&c->base);
+	switch (connection_ask(&c->base, msg, len, stream, &reply_len, &open)) {
+	case CONNECTION_DROPPED:
 		refuse(c, stream, DOH_BAD_REQUEST);
 		break;
-	case QUERY_ANSWERED:
-		send_reply(stream, context->message, reply_len);
+	case CONNECTION_ANSWERED:
+		send_reply(stream, c->base.all->context->message, reply_len);
 		break;
-	case QUERY_PENDING:
-		start_query(c, stream, &draft);
+	case CONNECTION_WAITING:
+		h2_set_tag(stream, open);
+		break;
+	case CONNECTION_CLOSED:
 		break;
 	}
 }
@@ -265,7 +162,7 @@ static void on_request(void *user, struct h2_stream *stream, const struct h2_req
 	size_t len;
 	enum doh_status status;
 
-	if (c->closed) {
+	if (c->base.closed) {
 		return;
 	}
 	status = doh_find_query(&doh_request, buf, &msg, &len);
@@ -285,11 +182,9 @@ static void on_request(void *user, struct h2_stream *stream, const struct h2_req
 static void on_cancelled(void *user, void *tag)
 {
 	struct https_client *c = user;
-	struct https_query *q = tag;
 
-	if (!c->closed && q) {
-		query_cancel(&q->query);
-		drop_query(q);
+	if (!c->base.closed && tag) {
+		open_query_cancel(tag);
 	}
 }
 
@@ -300,21 +195,16 @@ static const struct h2_user h2_upcalls = {
 
 /* --- the connection -------------------------------------------------------------------------- */
 
-static struct https_client *client_of(struct stream *stream)
-{
-	return container_of(stream, struct https_client, stream);
-}
-
 /* A client that did not ask for HTTP/2 would not understand a word. */
 static void on_open(struct stream *stream)
 {
 	struct https_client *c = client_of(stream);
 
-	count(c->front, METRIC_tls_handshakes, 1);
+	count(c, METRIC_tls_handshakes);
 	c->is_open = true;
 	if (strcmp(tls_alpn(tls_of(stream->layer)), "h2") != 0) {
-		count(c->front, METRIC_https_refused, 1);
-		close_client(c);
+		count(c, METRIC_https_refused);
+		connection_close(&c->base);
 		return;
 	}
 	settle(c);
@@ -327,14 +217,14 @@ static void on_readable(struct stream *stream)
 	int r = 0;
 
 	c->receiving = true;
-	for (unsigned i = 0; i < READS_PER_EVENT && !c->closed && r == 0; i++) {
+	for (unsigned i = 0; i < READS_PER_EVENT && !c->base.closed && r == 0; i++) {
 		ssize_t n = stream_read(stream, bytes, sizeof bytes);
 
 		if (n == -EAGAIN) {
 			break;
 		}
 		if (n <= 0) {
-			close_client(c);
+			connection_close(&c->base);
 			return;
 		}
 		r = h2_receive(c->h2, bytes, (size_t)n);
@@ -342,7 +232,7 @@ static void on_readable(struct stream *stream)
 	c->receiving = false;
 	settle(c);
 	if (r < 0) {
-		close_client(c);
+		connection_close(&c->base);
 	}
 }
 
@@ -351,8 +241,8 @@ static void on_drained(struct stream *stream)
 	struct https_client *c = client_of(stream);
 
 	settle(c);
-	if (!c->closed && unsent_bytes(c) == 0) {
-		start_idle_timer(c);
+	if (!c->base.closed && unsent_bytes(c) == 0) {
+		connection_wait_idle(&c->base);
 	}
 }
 
@@ -362,83 +252,58 @@ static void on_failed(struct stream *stream, int error)
 
 	(void)error;
 	if (!c->is_open) {
-		count(c->front, METRIC_tls_failed, 1);
+		count(c, METRIC_tls_failed);
 	}
-	close_client(c);
+	connection_close(&c->base);
 }
 
-static const struct stream_user stream_upcalls = {
-	.on_open = on_open,
-	.on_readable = on_readable,
-	.on_drained = on_drained,
-	.on_failed = on_failed,
+/* Those that are open are still answered. */
+static void on_stop(struct connection *base)
+{
+	struct https_client *c = client_of(&base->stream);
+
+	h2_goaway(c->h2);
+	settle(c);
+}
+
+static void free_client(struct connection *base)
+{
+	struct https_client *c = client_of(&base->stream);
+
+	h2_free(c->h2);
+	free(c);
+}
+
+static const struct connection_ops connection_ops = {
+	.stream = {
+		.on_open = on_open,
+		.on_readable = on_readable,
+		.on_drained = on_drained,
+		.on_failed = on_failed,
+	},
+	.idle = on_idle,
+	.reply = on_reply,
+	.stop = on_stop,
+	.free = free_client,
 };
 
-/* --- life ------------------------------------------------------------------------------------ */
-
-bool front_https_accept(struct front_https *f, int fd, const struct addr *peer,
-			struct tls_server *server)
+bool front_https_accept(struct connections *connections, int fd, const struct addr *peer,
+			struct tls_server *tls)
 {
 	struct https_client *c = calloc(1, sizeof *c);
-	struct tls *tls = c ? tls_accept(server) : NULL;
 
-	if (!tls) {
+	if (c) {
+		c->h2 = h2_new(true, &h2_upcalls, c);
+	}
+	if (!c || !c->h2) {
 		close(fd);
 		free(c);
 		return false;
 	}
-	c->front = f;
-	c->peer = *peer;
-	c->open.next = &c->open;
-	c->open.prev = &c->open;
-	c->h2 = h2_new(true, &h2_upcalls, c);
-	if (stream_accept(&c->stream, f->context->loop, fd, tls_layer(tls), &stream_upcalls) < 0 ||
-	    !c->h2) {
-		stream_close(&c->stream);
+	if (!connection_open(&c->base, connections, fd, peer, tls, &connection_ops)) {
 		h2_free(c->h2);
 		free(c);
 		return false;
 	}
-	c->next = f->first;
-	if (c->next) {
-		c->next->prev = c;
-	}
-	f->first = c;
-	start_idle_timer(c);
 	return true;
-}
-
-struct front_https *front_https_new(struct query_context *context,
-				    void (*on_closed)(void *arg, const struct addr *peer),
-				    void *arg)
-{
-	struct front_https *f = calloc(1, sizeof *f);
-
-	if (f) {
-		f->context = context;
-		f->on_closed = on_closed;
-		f->arg = arg;
-	}
-	return f;
-}
-
-void front_https_stop(struct front_https *f)
-{
-	struct https_client *c = f->first;
-
-	while (c) {
-		struct https_client *next = c->next;
-
-		h2_goaway(c->h2);
-		settle(c);
-		c = next;
-	}
-}
-
-void front_https_free(struct front_https *f)
-{
-	while (f && f->first) {
-		close_client(f->first);
-	}
-	free(f);
 }

@@ -8,6 +8,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum {
+	SPARE_MAX = 256,
+};
+
 struct fetch {
 	struct fetcher *fetcher;
 	struct fetch *next;
@@ -24,10 +28,6 @@ static void count(struct fetcher *f, enum dnsproxyd_metric metric)
 {
 	metrics_add(f->metrics, metric, 1);
 }
-
-enum {
-	SPARE_MAX = 256,
-};
 
 void fetcher_init(struct fetcher *f)
 {

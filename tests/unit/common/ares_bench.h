@@ -22,7 +22,6 @@ enum {
 	REFUSED = 5,
 	FLAG_TC = 0x02,
 	BENCH_SERVERS = 2,
-	BENCH_HELD_MAX = 256,
 };
 
 struct bench {
@@ -36,13 +35,9 @@ struct bench {
 	unsigned send_in_callback; /* so many callbacks begin another exchange */
 
 	/* By bench_hold(). */
-	struct {
-		unsigned count;
-		bool ports[65536];
-		bool ids[65536];
-		struct fake_query queries[BENCH_HELD_MAX];
-		uint8_t bytes[BENCH_HELD_MAX][64];
-	} held;
+	struct fake_held held;
+	bool held_ports[65536];
+	bool held_ids[65536];
 };
 
 /* Start the servers, with no channel yet. The argument of the servers is the bench. */
@@ -56,9 +51,8 @@ struct bench *bench_start(void (*on_query)(const struct fake_query *query),
 			  struct ares_io_config config);
 void bench_stop(struct bench *bench);
 
-/* What a server may do: keep the query to answer it later; answer with header and question. */
+/* What a server may do: keep the query to answer it later. */
 void bench_hold(const struct fake_query *query);
-void bench_reply_ok(const struct fake_query *query);
 
 /* How one exchange or lookup ended. */
 struct outcome {

@@ -371,6 +371,55 @@ void fake_dns_reply(const struct fake_query *query, uint8_t rcode)
 	fake_dns_send(query, buf, fake_dns_answer(query, rcode, buf));
 }
 
+void fake_dns_reply_ok(const struct fake_query *query)
+{
+	fake_dns_reply(query, 0);
+}
+
+void fake_dns_reply_header_only(const struct fake_query *query)
+{
+	uint8_t buf[512];
+
+	fake_dns_answer(query, 1, buf);
+	buf[5] = 0;
+	fake_dns_send(query, buf, 12);
+}
+
+void fake_dns_send_bad(const struct fake_query *query)
+{
+	uint8_t buf[512];
+	size_t len = fake_dns_answer(query, 0, buf);
+
+	fake_dns_send(query, "", 0);
+	fake_dns_send(query, "garbage", 7);
+	buf[1] ^= 1;
+	fake_dns_send(query, buf, len);
+	buf[1] ^= 1;
+	buf[13] ^= 0x20;
+	fake_dns_send(query, buf, len);
+}
+
+size_t fake_dns_plain_answer(uint8_t *buf, uint16_t id, const char *name, uint16_t type,
+			     uint8_t rcode)
+{
+	size_t len = fake_dns_query(buf, id, name, type, false);
+
+	buf[2] |= 0x80;
+	buf[3] = (uint8_t)(0x80 | rcode);
+	return len;
+}
+
+void fake_dns_hold(struct fake_held *held, const struct fake_query *query)
+{
+	unsigned i = held->count++;
+
+	ck_assert_uint_lt(i, FAKE_DNS_HELD_MAX);
+	ck_assert_uint_le(query->len, sizeof held->bytes[i]);
+	memcpy(held->bytes[i], query->bytes, query->len);
+	held->queries[i] = *query;
+	held->queries[i].bytes = held->bytes[i];
+}
+
 /* --- running --------------------------------------------------------------------------------- */
 
 bool run_until(struct loop *loop, const unsigned *counter, unsigned target, unsigned limit_ms)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define FAKE_DNS_MESSAGE_MAX 65535
+#define FAKE_DNS_HELD_MAX    256
 
 struct fake_dns;
 struct fake_conn;
@@ -81,11 +82,31 @@ size_t fake_dns_answer(const struct fake_query *query, uint8_t rcode, uint8_t *b
 size_t fake_dns_add_record(uint8_t *buf, size_t len, uint16_t type, uint32_t ttl_s,
 			   const void *rdata, size_t rdata_len);
 
+/* The answer of fake_dns_reply() to such a query, flags as fake_dns_query() sets them. */
+size_t fake_dns_plain_answer(uint8_t *buf, uint16_t id, const char *name, uint16_t type,
+			     uint8_t rcode);
+
 /* The type asked for. */
 uint16_t fake_dns_type(const struct fake_query *query);
 
 /* Answer with header and question only. */
 void fake_dns_reply(const struct fake_query *query, uint8_t rcode);
+
+/* What on_query may be: rcode 0; FORMERR without even the question. */
+void fake_dns_reply_ok(const struct fake_query *query);
+void fake_dns_reply_header_only(const struct fake_query *query);
+
+/* What answers nothing: an empty message, rubbish, another id, and the name in another case. */
+#define FAKE_DNS_BAD_ANSWERS 4
+void fake_dns_send_bad(const struct fake_query *query);
+
+/* Queries that are kept, to be answered later. */
+struct fake_held {
+	unsigned count;
+	struct fake_query queries[FAKE_DNS_HELD_MAX];
+	uint8_t bytes[FAKE_DNS_HELD_MAX][64];
+};
+void fake_dns_hold(struct fake_held *held, const struct fake_query *query);
 
 /* --- running
  * --------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "dnsproxyd/config.h"
 
+#include "tests/unit/common/config_text.h"
 #include "tests/unit/suite.h"
 
 #include <stdio.h>
@@ -11,24 +12,9 @@
 #define A "[listen a]\naddress = 127.0.0.1:5353\n"
 #define U "[upstream default]\nserver = 192.0.2.1\n"
 
-/* The configuration that the text makes, or NULL with *reterr. */
-static struct config *make(const char *text, struct params **ret_params, struct ini_error *reterr)
-{
-	*ret_params = params_new(&config_schema);
-	ck_assert_ptr_nonnull(*ret_params);
-	if (params_read_bytes(*ret_params, "test.conf", text, strlen(text), reterr) < 0 ||
-	    params_finish(*ret_params, reterr) < 0) {
-		return NULL;
-	}
-	return config_new(*ret_params, reterr);
-}
-
 START_TEST(test_faults)
 {
-	static const struct {
-		const char *text;
-		const char *error; /* beginning; NULL: none */
-	} table[] = {
+	static const struct config_text table[] = {
 		{ "", NULL },
 		{ A U, NULL },
 		{ A "[listen b]\naddress = 127.0.0.1:5353\n",
@@ -56,19 +42,7 @@ START_TEST(test_faults)
 		{ A "[cache]\nmin-ttl = 2m\nmax-ttl = 1m\n", "test.conf:4: min-ttl is longer " },
 	};
 
-	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-		struct ini_error error = { "" };
-		struct params *params;
-		struct config *config = make(table[i].text, &params, &error);
-
-		ck_assert_msg((config == NULL) == (table[i].error != NULL), "%s: %s", table[i].text,
-			      error.text);
-		ck_assert_msg(
-			config || strncmp(error.text, table[i].error, strlen(table[i].error)) == 0,
-			"%s: %s", table[i].text, error.text);
-		config_free(config);
-		params_free(params);
-	}
+	config_text_check(table, sizeof table / sizeof table[0]);
 }
 END_TEST
 
@@ -92,7 +66,7 @@ START_TEST(test_the_longest_suffix_chooses_the_group)
 	};
 	struct ini_error error;
 	struct params *params;
-	struct config *config = make(text, &params, &error);
+	struct config *config = config_text_make(text, &params, &error);
 
 	ck_assert_msg(config, "%s", error.text);
 	ck_assert_uint_eq(config->group_count, 3);
@@ -145,7 +119,7 @@ START_TEST(test_the_first_resolv_conf_with_a_server_counts)
 			 "[server]\nresolv-conf = /nonexistent/file, %s, %s, %s\n"
 			 "[listen a]\naddress = 127.0.0.1:53\n%s",
 			 none, first, second, table[i].section);
-		config = make(text, &params, &error);
+		config = config_text_make(text, &params, &error);
 		ck_assert_msg(config, "%s", error.text);
 		ck_assert_uint_eq(config->groups[0].server_count, 1);
 		ck_assert_str_eq(endpoint_format(&config->groups[0].servers[0], buf),

@@ -3,6 +3,7 @@
 
 #include "common/container.h"
 #include "tests/unit/common/certificates.h"
+#include "tests/unit/common/config_text.h"
 #include "tests/unit/suite.h"
 
 #include <stdio.h>
@@ -31,12 +32,8 @@ static struct config *make(const char *text, struct params **ret_params, struct 
 		}
 		ck_assert_uint_lt(len, sizeof bytes);
 	}
-	*ret_params = params_new(&config_schema);
-	if (params_read_bytes(*ret_params, "test.conf", bytes, len, reterr) < 0 ||
-	    params_finish(*ret_params, reterr) < 0) {
-		return NULL;
-	}
-	return config_new(*ret_params, reterr);
+	bytes[len] = '\0';
+	return config_text_make(bytes, ret_params, reterr);
 }
 
 START_TEST(test_faults)
@@ -128,25 +125,12 @@ START_TEST(test_values)
 }
 END_TEST
 
-int main(void)
+static void prepare(void)
 {
-	const TTest *const tests[] = { test_faults, test_values };
-	Suite *suite = suite_create("config_security");
-	TCase *tcase = tcase_create("config_security");
 	char path[CERTIFICATES_PATH_MAX];
-	int r;
 
-	if (!certificates_make()) {
-		puts("1..0 # SKIP the openssl program is not installed");
-		return EXIT_SUCCESS;
-	}
 	certificates_copy("good.key", "open.key");
 	chmod(certificates_path("open.key", path), 0644);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
-		tcase_add_test(tcase, tests[i]);
-	}
-	suite_add_tcase(suite, tcase);
-	r = suite_run(suite);
-	certificates_remove();
-	return r;
 }
+
+CERTIFICATES_MAIN("config_security", prepare, test_faults, test_values)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "socksd/config.h"
 
+#include "tests/unit/common/config_text.h"
 #include "tests/unit/suite.h"
 
 #include <stdio.h>
@@ -9,24 +10,9 @@
 
 #define A "[listen a]\naddress = 127.0.0.1:1080\n"
 
-/* The configuration that the text makes, or NULL with *reterr. */
-static struct config *make(const char *text, struct params **ret_params, struct ini_error *reterr)
-{
-	*ret_params = params_new(&config_schema);
-	ck_assert_ptr_nonnull(*ret_params);
-	if (params_read_bytes(*ret_params, "test.conf", text, strlen(text), reterr) < 0 ||
-	    params_finish(*ret_params, reterr) < 0) {
-		return NULL;
-	}
-	return config_new(*ret_params, reterr);
-}
-
 START_TEST(test_faults)
 {
-	static const struct {
-		const char *text;
-		const char *error; /* beginning; NULL: none */
-	} table[] = {
+	static const struct config_text table[] = {
 		{ "", NULL },
 		{ A, NULL },
 		{ A "[listen b]\naddress = 127.0.0.1:1081, [::1]:1080\n", NULL },
@@ -52,19 +38,7 @@ START_TEST(test_faults)
 		{ A "udp-filtering = nat\n", "test.conf:3: " },
 	};
 
-	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-		struct ini_error error = { "" };
-		struct params *params;
-		struct config *config = make(table[i].text, &params, &error);
-
-		ck_assert_msg((config == NULL) == (table[i].error != NULL), "%s: %s", table[i].text,
-			      error.text);
-		ck_assert_msg(
-			config || strncmp(error.text, table[i].error, strlen(table[i].error)) == 0,
-			"%s: %s", table[i].text, error.text);
-		config_free(config);
-		params_free(params);
-	}
+	config_text_check(table, sizeof table / sizeof table[0]);
 }
 END_TEST
 
@@ -79,8 +53,8 @@ START_TEST(test_find_listen)
 	};
 	struct ini_error error;
 	struct params *params;
-	struct config *config =
-		make(A "[listen b]\naddress = 127.0.0.1:1081, [::1]\n", &params, &error);
+	struct config *config = config_text_make(A "[listen b]\naddress = 127.0.0.1:1081, [::1]\n",
+						 &params, &error);
 
 	ck_assert_ptr_nonnull(config);
 	ck_assert_uint_eq(config->listens.count, 2);
@@ -105,10 +79,11 @@ START_TEST(test_udp)
 	struct params *params;
 	char text[ADDR_TEXT_MAX];
 	const struct listen_config *listen;
-	struct config *config = make(A "udp-public-address = 2001:db8::7, ::ffff:203.0.113.7\n"
-				       "udp-port-range = 40000-40010\n"
-				       "udp-filtering = address-and-port\nudp-source = any\n",
-				     &params, &error);
+	struct config *config =
+		config_text_make(A "udp-public-address = 2001:db8::7, ::ffff:203.0.113.7\n"
+				   "udp-port-range = 40000-40010\n"
+				   "udp-filtering = address-and-port\nudp-source = any\n",
+				 &params, &error);
 
 	ck_assert_ptr_nonnull(config);
 	listen = &config->listen_configs[0];
@@ -139,17 +114,19 @@ START_TEST(test_same_egress)
 	struct ini_error error;
 	struct params *params;
 	struct params *next_params;
-	struct config *config = make("[egress home]\naddress = 127.0.0.4\n", &params, &error);
-	struct config *next = make("[egress x]\nfwmark = 1\n"
-				   "[egress home]\naddress = 127.0.0.4\ntcp-fast-open = yes\n",
-				   &next_params, &error);
+	struct config *config =
+		config_text_make("[egress home]\naddress = 127.0.0.4\n", &params, &error);
+	struct config *next =
+		config_text_make("[egress x]\nfwmark = 1\n"
+				 "[egress home]\naddress = 127.0.0.4\ntcp-fast-open = yes\n",
+				 &next_params, &error);
 
 	ck_assert(config && next);
 	ck_assert_ptr_eq(config_same_egress(next, &config->egresses[0]), &next->egresses[1]);
 	config_free(next);
 	params_free(next_params);
 	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-		next = make(others[i], &next_params, &error);
+		next = config_text_make(others[i], &next_params, &error);
 		ck_assert_ptr_nonnull(next);
 		ck_assert_ptr_null(config_same_egress(next, &config->egresses[0]));
 		config_free(next);
@@ -199,7 +176,7 @@ START_TEST(test_follow_listen)
 	struct addr a;
 
 	snprintf(text, sizeof text, A "auth = password\nusers = %s\n", path);
-	config = make(text, &params, &error);
+	config = config_text_make(text, &params, &error);
 	ck_assert_msg(config != NULL, "%s", error.text);
 	ck_assert_int_eq(addr_parse("127.0.0.1:1080", 1, &a), 0);
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
@@ -209,7 +186,7 @@ START_TEST(test_follow_listen)
 
 		snprintf(text, sizeof text, "%s%s%s", table[i].next, table[i].after ? path : "",
 			 table[i].after ? table[i].after : "");
-		next = make(text, &next_params, &error);
+		next = config_text_make(text, &next_params, &error);
 		ck_assert_msg(next != NULL, "%s", error.text);
 		found = config_follow_listen(next, &a, &config->listen_configs[0]);
 		ck_assert_msg((found == NULL) == (table[i].section == NULL), "case %zu", i);

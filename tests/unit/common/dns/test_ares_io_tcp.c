@@ -79,7 +79,7 @@ START_TEST(test_2000_queries_on_one_tcp_connection)
 		MANY = 2000
 	};
 	struct bench *bench =
-		bench_start(bench_reply_ok, (struct ares_io_config){ .stream_only = true });
+		bench_start(fake_dns_reply_ok, (struct ares_io_config){ .stream_only = true });
 	static struct outcome outcomes[MANY];
 
 	for (unsigned i = 0; i < MANY; i++) {
@@ -274,7 +274,7 @@ END_TEST
 
 START_TEST(test_stream_on_demand)
 {
-	struct bench *bench = bench_start(bench_reply_ok, (struct ares_io_config){ 0 });
+	struct bench *bench = bench_start(fake_dns_reply_ok, (struct ares_io_config){ 0 });
 	struct outcome outcome;
 
 	exchange_via(bench, &outcome, ARES_IO_VIA_STREAM);

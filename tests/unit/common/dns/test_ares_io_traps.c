@@ -51,7 +51,7 @@ static unsigned count_ports(const struct bench *bench)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < 65536; i++) {
-		count += bench->held.ports[i];
+		count += bench->held_ports[i];
 	}
 	return count;
 }
@@ -170,7 +170,7 @@ END_TEST
 
 START_TEST(test_nothing_is_cached)
 {
-	struct bench *bench = bench_start(bench_reply_ok, (struct ares_io_config){ 0 });
+	struct bench *bench = bench_start(fake_dns_reply_ok, (struct ares_io_config){ 0 });
 
 	for (unsigned i = 0; i < 5; i++) {
 		struct outcome outcome;
@@ -188,7 +188,7 @@ END_TEST
 START_TEST(test_silence_is_one_datagram)
 {
 	struct bench *bench =
-		bench_start(bench_reply_ok, (struct ares_io_config){ .timeout_ms = 400 });
+		bench_start(fake_dns_reply_ok, (struct ares_io_config){ .timeout_ms = 400 });
 	struct outcome outcome;
 
 	for (unsigned i = 0; i < 20; i++) {

@@ -2,8 +2,8 @@
 #include "common/dns/dnscrypt_peer.h"
 #include "common/dns/transport.h"
 
-#include "tests/unit/common/fake_dns.h"
 #include "tests/unit/common/fake_dnscrypt.h"
+#include "tests/unit/common/heard.h"
 #include "tests/unit/suite.h"
 
 #include <errno.h>
@@ -12,7 +12,6 @@
 
 enum {
 	NOW_S = 1000000,
-	TYPE_A = 1,
 	TYPE_TXT = 16,
 	MANY = 200,
 	FLAG_TC = 0x02,
@@ -32,11 +31,9 @@ enum trick {
 };
 
 struct bench {
-	struct loop *loop;
-	struct fake_dns server;
+	struct heard *heard;
 	struct fake_provider provider;
 	struct dnscrypt_peer *peer;
-	struct transport *transport;
 	enum trick trick;
 	bool no_certs;
 	unsigned cert_count;
@@ -44,13 +41,6 @@ struct bench {
 	size_t padded_len; /* of the last query */
 	uint8_t last_box[4096];
 	size_t last_box_len;
-
-	unsigned message_count;
-	unsigned failure_count;
-	int error;
-	uint8_t bytes[FAKE_DNS_MESSAGE_MAX];
-	size_t len;
-	bool close_at_once;
 };
 
 static struct bench bench;
@@ -142,33 +132,6 @@ static void on_query(const struct fake_query *query)
 
 /* --- the client ------------------------------------------------------------------------------ */
 
-static void on_message(void *user, const uint8_t *msg, size_t len)
-{
-	ck_assert_ptr_eq(user, &bench);
-	bench.message_count++;
-	memcpy(bench.bytes, msg, len);
-	bench.len = len;
-	if (bench.close_at_once) {
-		bench.transport->ops->close(bench.transport);
-		bench.transport = NULL;
-	}
-}
-
-static void on_failed(void *user, const uint8_t *query, size_t len, int error)
-{
-	ck_assert_ptr_eq(user, &bench);
-	ck_assert_uint_gt(len, 12);
-	ck_assert_ptr_nonnull(query);
-	bench.failure_count++;
-	bench.error = error;
-}
-
-static void on_closed(void *user, int error)
-{
-	(void)user;
-	ck_abort_msg("closed: %d", error);
-}
-
 static struct tls_time time_of(void *arg)
 {
 	(void)arg;
@@ -177,57 +140,45 @@ static struct tls_time time_of(void *arg)
 
 static void start(const struct transport_ops *ops, uint32_t timeout_ms)
 {
-	static const struct transport_user upcalls = {
-		.on_message = on_message,
-		.on_failed = on_failed,
-		.on_closed = on_closed,
-	};
 	struct dnscrypt_peer_config config = { .provider_name = FAKE_PROVIDER,
 					       .timeout_ms = timeout_ms,
 					       .time = time_of };
 	struct transport_config transport_config = { .timeout_ms = timeout_ms, .max_open = MANY };
 
 	memset(&bench, 0, sizeof bench);
-	bench.loop = loop_new();
+	bench.heard = heard_new();
 	fake_provider_init(&bench.provider, 3, NOW_S - 100, NOW_S + 100);
-	fake_dns_start(&bench.server, bench.loop, "127.0.0.1", on_query);
-	config.loop = bench.loop;
-	config.server = bench.server.addr;
+	heard_serve(bench.heard, "127.0.0.1", on_query);
+	config.loop = bench.heard->loop;
+	config.server = bench.heard->server.addr;
 	memcpy(config.provider_key, bench.provider.provider_key, sizeof config.provider_key);
 	bench.peer = dnscrypt_peer_new(&config);
 	ck_assert_ptr_nonnull(bench.peer);
-	transport_config.loop = bench.loop;
-	transport_config.server = bench.server.addr;
 	transport_config.peer = bench.peer;
-	bench.transport = ops->open(&transport_config, &upcalls, &bench);
-	ck_assert_ptr_nonnull(bench.transport);
+	ck_assert(heard_open(bench.heard, ops, transport_config));
 }
 
+/* Neither kind closes by itself. */
 static void stop(void)
 {
-	if (bench.transport) {
-		bench.transport->ops->close(bench.transport);
-	}
+	ck_assert_uint_eq(bench.heard->closed_count, 0);
+	heard_close(bench.heard);
 	dnscrypt_peer_free(bench.peer);
-	fake_dns_stop(&bench.server);
-	loop_free(bench.loop);
+	heard_free(bench.heard);
 }
 
 static int ask(uint16_t id)
 {
-	uint8_t query[512];
-	size_t len = fake_dns_query(query, id, "www.example", TYPE_A, true);
-
-	return bench.transport->ops->send(bench.transport, query, len);
+	return heard_send(bench.heard, id, "www.example");
 }
 
 static void ask_and_wait(uint16_t id)
 {
-	unsigned count = bench.message_count;
+	unsigned count = bench.heard->message_count;
 
 	ck_assert_int_eq(ask(id), 0);
-	ck_assert(run_until(bench.loop, &bench.message_count, count + 1, 3000));
-	ck_assert_uint_eq(bench.bytes[0] << 8 | bench.bytes[1], id);
+	ck_assert(run_until(bench.heard->loop, &bench.heard->message_count, count + 1, 3000));
+	ck_assert_uint_eq(bench.heard->bytes[0] << 8 | bench.heard->bytes[1], id);
 }
 
 static const struct transport_ops *const both[] = { &transport_dnscrypt_udp,
@@ -241,11 +192,11 @@ START_TEST(test_many)
 		ck_assert_int_eq(ask(i), 0);
 	}
 	ck_assert_int_eq(ask(MANY), -ENOBUFS);
-	ck_assert(run_until(bench.loop, &bench.message_count, MANY, 5000));
+	ck_assert(run_until(bench.heard->loop, &bench.heard->message_count, MANY, 5000));
 	ck_assert_uint_eq(bench.cert_count, 1);
 	ck_assert_uint_eq(bench.sealed_count, MANY);
-	ck_assert_uint_eq(bench.failure_count, 0);
-	ck_assert_uint_eq(bench.server.connection_count, _i == 1 ? MANY : 0);
+	ck_assert_uint_eq(bench.heard->failure_count, 0);
+	ck_assert_uint_eq(bench.heard->server.connection_count, _i == 1 ? MANY : 0);
 	ask_and_wait(MANY);
 	stop();
 }
@@ -258,7 +209,7 @@ START_TEST(test_padding)
 	ck_assert_uint_eq(bench.padded_len, 256);
 	bench.trick = TRUNCATED;
 	ask_and_wait(2);
-	ck_assert_uint_ne(bench.bytes[2] & FLAG_TC, 0);
+	ck_assert_uint_ne(bench.heard->bytes[2] & FLAG_TC, 0);
 	ask_and_wait(3);
 	ck_assert_uint_eq(bench.padded_len, 320);
 	stop();
@@ -272,20 +223,20 @@ START_TEST(test_hostile_datagrams)
 	ask_and_wait(1);
 	bench.trick = DAMAGED;
 	ask_and_wait(2);
-	ck_assert_uint_eq(bench.transport->dropped_count, 1);
+	ck_assert_uint_eq(bench.heard->transport->dropped_count, 1);
 	bench.trick = REPLAYED;
 	ask_and_wait(3);
-	ck_assert_uint_eq(bench.transport->dropped_count, 2);
+	ck_assert_uint_eq(bench.heard->transport->dropped_count, 2);
 	bench.trick = CLEAR;
 	ck_assert_int_eq(ask(4), 0);
-	run_for(bench.loop, 50);
-	ck_assert_uint_eq(bench.transport->dropped_count, 3);
+	run_for(bench.heard->loop, 50);
+	ck_assert_uint_eq(bench.heard->transport->dropped_count, 3);
 	bench.trick = OTHER;
 	ck_assert_int_eq(ask(5), 0);
-	run_for(bench.loop, 50);
-	ck_assert_uint_eq(bench.transport->dropped_count, 4);
-	ck_assert_uint_eq(bench.message_count, 3);
-	ck_assert_uint_eq(bench.failure_count, 0);
+	run_for(bench.heard->loop, 50);
+	ck_assert_uint_eq(bench.heard->transport->dropped_count, 4);
+	ck_assert_uint_eq(bench.heard->message_count, 3);
+	ck_assert_uint_eq(bench.heard->failure_count, 0);
 	stop();
 }
 END_TEST
@@ -305,8 +256,8 @@ START_TEST(test_hostile_streams)
 	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		bench.trick = cases[i].trick;
 		ck_assert_int_eq(ask(2), 0);
-		ck_assert(run_until(bench.loop, &bench.failure_count, i + 1, 3000));
-		ck_assert_int_eq(bench.error, cases[i].error);
+		ck_assert(run_until(bench.heard->loop, &bench.heard->failure_count, i + 1, 3000));
+		ck_assert_int_eq(bench.heard->error, cases[i].error);
 	}
 	bench.trick = TWO_PIECES;
 	ask_and_wait(3);
@@ -320,10 +271,10 @@ START_TEST(test_no_certs)
 	start(both[_i], 200);
 	bench.no_certs = true;
 	ck_assert_int_eq(ask(1), 0);
-	run_for(bench.loop, 100);
+	run_for(bench.heard->loop, 100);
 	ck_assert_int_eq(ask(2), 0);
-	ck_assert(run_until(bench.loop, &bench.failure_count, 1, 3000));
-	ck_assert_int_eq(bench.error, ETIMEDOUT);
+	ck_assert(run_until(bench.heard->loop, &bench.heard->failure_count, 1, 3000));
+	ck_assert_int_eq(bench.heard->error, ETIMEDOUT);
 	ck_assert_int_eq(ask(3), -ETIMEDOUT);
 	ck_assert_uint_eq(bench.sealed_count, 0);
 	stop();
@@ -340,7 +291,7 @@ START_TEST(test_silence)
 		ck_assert_int_eq(ask(i), 0);
 	}
 	ck_assert_int_eq(ask(MANY), -ENOBUFS);
-	run_for(bench.loop, 300);
+	run_for(bench.heard->loop, 300);
 	bench.trick = HONEST;
 	ask_and_wait(7);
 	stop();
@@ -352,11 +303,10 @@ START_TEST(test_refused)
 {
 	start(&transport_dnscrypt_udp, 1000);
 	ask_and_wait(1);
-	fake_dns_stop(&bench.server);
+	heard_stop_server(bench.heard);
 	ck_assert_int_eq(ask(2), 0);
-	ck_assert(run_until(bench.loop, &bench.failure_count, 1, 3000));
-	ck_assert_int_eq(bench.error, ECONNREFUSED);
-	fake_dns_start(&bench.server, bench.loop, "127.0.0.1", on_query);
+	ck_assert(run_until(bench.heard->loop, &bench.heard->failure_count, 1, 3000));
+	ck_assert_int_eq(bench.heard->error, ECONNREFUSED);
 	stop();
 }
 END_TEST
@@ -364,13 +314,13 @@ END_TEST
 START_TEST(test_close_at_once)
 {
 	start(both[_i], 1000);
-	bench.close_at_once = true;
+	bench.heard->close_at_once = true;
 	for (uint16_t i = 0; i < 10; i++) {
 		ck_assert_int_eq(ask(i), 0);
 	}
-	ck_assert(run_until(bench.loop, &bench.message_count, 1, 3000));
-	run_for(bench.loop, 50);
-	ck_assert_uint_eq(bench.message_count, 1);
+	ck_assert(run_until(bench.heard->loop, &bench.heard->message_count, 1, 3000));
+	run_for(bench.heard->loop, 50);
+	ck_assert_uint_eq(bench.heard->message_count, 1);
 	stop();
 }
 END_TEST
@@ -379,8 +329,10 @@ START_TEST(test_close_while_waiting)
 {
 	start(both[_i], 1000);
 	ck_assert_int_eq(ask(1), 0);
+	heard_close(bench.heard);
+	run_for(bench.heard->loop, 20);
+	ck_assert_uint_eq(bench.heard->message_count + bench.heard->failure_count, 0);
 	stop();
-	ck_assert_uint_eq(bench.message_count + bench.failure_count, 0);
 }
 END_TEST
 

@@ -6,19 +6,15 @@
 #include "common/stream/h2.h"
 
 #include "tests/unit/common/certificates.h"
-#include "tests/unit/common/fake_dns.h"
+#include "tests/unit/common/fake_tls.h"
+#include "tests/unit/common/heard.h"
 #include "tests/unit/suite.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
-	TYPE_A = 1,
 	MANY = 1000,
-	CONNS_MAX = 8,
 	TIMEOUT_MS = 400, /* of a message; the watchdog pings after 150 and looks after 300 */
 };
 
@@ -36,36 +32,40 @@ enum trick {
 };
 
 struct web_conn {
-	struct stream stream;
-	struct web_server *server;
 	struct h2 *h2;
 	struct h2_stream *held;
-	bool ended;
 };
 
-struct web_server {
-	struct loop *loop;
-	struct tls_server *tls;
-	struct watch watch;
-	struct addr addr;
+struct bench {
+	struct heard *heard;
+	struct fake_tls server;
+	struct web_conn web[FAKE_TLS_CONNS_MAX]; /* the server's side of its connections */
 	enum trick trick;
-	bool is_deaf; /* reads nothing */
-	unsigned handshake_count;
+	bool is_deaf; /* the server: it takes no notice of what it reads */
 	unsigned request_count;
-	unsigned conn_count;
 	uint8_t last_id; /* of a message: both bytes, joined */
-	struct web_conn conns[CONNS_MAX];
+	struct tls_peer tls_peer;
+	struct https_peer peer;
+	unsigned refused_count;
+	enum tls_error why;
+	unsigned status;
 };
 
-static void web_push(struct web_conn *conn)
+static struct bench bench;
+static uint32_t timeout_ms = TIMEOUT_MS;
+
+/* --- the server ------------------------------------------------------------------------------ */
+
+static void web_push(size_t i)
 {
+	struct stream *stream = &bench.server.conns[i].stream;
 	const uint8_t *bytes;
 	size_t len;
 
-	while (h2_pull(conn->h2, &bytes, &len) == 0 && len > 0) {
-		stream_write(&conn->stream, bytes, len);
+	while (h2_pull(bench.web[i].h2, &bytes, &len) == 0 && len > 0) {
+		stream_write(stream, bytes, len);
 	}
-	stream_flush(&conn->stream);
+	stream_flush(stream);
 }
 
 static void web_answer(struct h2_stream *stream, const uint8_t *body, size_t len)
@@ -79,20 +79,19 @@ static void web_answer(struct h2_stream *stream, const uint8_t *body, size_t len
 
 static void web_on_request(void *user, struct h2_stream *stream, const struct h2_request *request)
 {
-	struct web_conn *conn = user;
-	struct web_server *server = conn->server;
+	struct web_conn *web = user;
 	uint8_t msg[512];
 
-	server->request_count++;
+	bench.request_count++;
 	ck_assert_str_eq(request->method, "POST");
 	ck_assert_str_eq(request->path, "/dns-query");
 	ck_assert_str_eq(request->content_type, DOH_CONTENT_TYPE);
 	ck_assert_uint_le(request->body_len, sizeof msg);
-	server->last_id |= request->body[0] | request->body[1];
+	bench.last_id |= request->body[0] | request->body[1];
 	memcpy(msg, request->body, request->body_len);
-	switch (server->trick) {
+	switch (bench.trick) {
 	case HOLD:
-		conn->held = stream;
+		web->held = stream;
 		break;
 	case NOT_FOUND:
 		h2_respond(stream, 404, NULL, NULL, 0, 0);
@@ -118,8 +117,8 @@ static void web_on_request(void *user, struct h2_stream *stream, const struct h2
 	case ANSWER:
 	case GOAWAY_AFTER:
 		web_answer(stream, msg, request->body_len);
-		if (server->trick == GOAWAY_AFTER) {
-			h2_goaway(conn->h2);
+		if (bench.trick == GOAWAY_AFTER) {
+			h2_goaway(web->h2);
 		}
 		break;
 	}
@@ -127,149 +126,26 @@ static void web_on_request(void *user, struct h2_stream *stream, const struct h2
 
 static const struct h2_user web_upcalls = { .on_request = web_on_request };
 
-static void web_on_open(struct stream *stream)
+static bool on_bytes(struct fake_tls_conn *conn, const uint8_t *bytes, size_t len)
 {
-	container_of(stream, struct web_conn, stream)->server->handshake_count++;
-}
+	size_t i = fake_tls_index(conn);
+	struct web_conn *web = &bench.web[i];
 
-static void web_on_readable(struct stream *stream)
-{
-	struct web_conn *conn = container_of(stream, struct web_conn, stream);
-	uint8_t bytes[16384];
-	ssize_t n = stream_read(stream, bytes, sizeof bytes);
-
-	if (n > 0 && conn->server->is_deaf) {
-		return;
+	if (bench.is_deaf) {
+		return true;
 	}
-	if (n > 0 && h2_receive(conn->h2, bytes, (size_t)n) == 0) {
-		web_push(conn);
-	} else if (n != -EAGAIN) {
-		conn->ended = true;
-		stream_set_reading(stream, false);
+	if (!web->h2) {
+		web->h2 = h2_new(true, &web_upcalls, web);
+		ck_assert_ptr_nonnull(web->h2);
 	}
-}
-
-static void web_on_failed(struct stream *stream, int error)
-{
-	(void)error;
-	container_of(stream, struct web_conn, stream)->ended = true;
-	stream_close(stream);
-}
-
-static const struct stream_user web_user = {
-	.on_open = web_on_open,
-	.on_readable = web_on_readable,
-	.on_failed = web_on_failed,
-};
-
-static void web_on_accept(struct watch *watch, uint32_t events)
-{
-	struct web_server *server = container_of(watch, struct web_server, watch);
-	struct web_conn *conn = &server->conns[server->conn_count++];
-	int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	(void)events;
-	ck_assert_uint_le(server->conn_count, CONNS_MAX);
-	conn->server = server;
-	conn->h2 = h2_new(true, &web_upcalls, conn);
-	ck_assert_int_eq(stream_accept(&conn->stream, server->loop, fd,
-				       tls_layer(tls_accept(server->tls)), &web_user),
-			 0);
-}
-
-static void web_start(struct web_server *server, struct loop *loop, const char *protocol)
-{
-	const char *const alpn[] = { protocol };
-	struct sockaddr_in sin = { .sin_family = AF_INET,
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof sin;
-	char certificate[CERTIFICATES_PATH_MAX];
-	char key[CERTIFICATES_PATH_MAX];
-	const char *path;
-	const char *why;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-
-	certificates_path("good.pem", certificate);
-	certificates_path("good.key", key);
-	server->loop = loop;
-	server->tls = tls_server_load(certificate, key, alpn, 1, &path, &why);
-	ck_assert_ptr_nonnull(server->tls);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sin, sizeof sin), 0);
-	ck_assert_int_eq(listen(fd, 8), 0);
-	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
-	server->addr = addr_from_sockaddr((struct sockaddr *)&sin);
-	ck_assert_int_eq(watch_start(&server->watch, loop, fd, LOOP_READ, web_on_accept), 0);
-}
-
-static void web_stop(struct web_server *server)
-{
-	for (unsigned i = 0; i < server->conn_count; i++) {
-		stream_close(&server->conns[i].stream);
-		h2_free(server->conns[i].h2);
+	if (h2_receive(web->h2, bytes, len) < 0) {
+		return false;
 	}
-	watch_close(&server->watch);
-	tls_server_free(server->tls);
+	web_push(i);
+	return true;
 }
 
 /* --- our side -------------------------------------------------------------------------------- */
-
-struct bench {
-	struct loop *loop;
-	struct web_server server;
-	struct tls_peer tls_peer;
-	struct https_peer peer;
-	struct transport *transport;
-	unsigned message_count;
-	unsigned failure_count;
-	unsigned closed_count;
-	unsigned refused_count;
-	int error;
-	enum tls_error why;
-	unsigned status;
-	bool close_at_once;
-	bool ids[65536];
-	uint8_t bytes[512];
-	size_t len;
-};
-
-static struct bench bench;
-static uint32_t timeout_ms = TIMEOUT_MS;
-
-static void on_message(void *user, const uint8_t *msg, size_t len)
-{
-	ck_assert_ptr_eq(user, &bench);
-	ck_assert(!bench.ids[msg[0] << 8 | msg[1]]);
-	bench.ids[msg[0] << 8 | msg[1]] = true;
-	bench.message_count++;
-	memcpy(bench.bytes, msg, len);
-	bench.len = len;
-	if (bench.close_at_once) {
-		bench.transport->ops->close(bench.transport);
-		bench.transport = NULL;
-	}
-}
-
-static void on_failed(void *user, const uint8_t *query, size_t len, int error)
-{
-	(void)user;
-	(void)query;
-	ck_assert_uint_gt(len, 12);
-	bench.failure_count++;
-	bench.error = error;
-}
-
-static void on_closed(void *user, int error)
-{
-	(void)user;
-	bench.closed_count++;
-	bench.error = error;
-	bench.transport->ops->close(bench.transport);
-	bench.transport = NULL;
-}
-
-static const struct transport_user upcalls = { .on_message = on_message,
-					       .on_failed = on_failed,
-					       .on_closed = on_closed };
 
 static void on_refused(void *arg, enum tls_error error, const char *detail)
 {
@@ -287,27 +163,25 @@ static void on_http_error(void *arg, unsigned status)
 
 static void connect_bench(void)
 {
-	struct transport_config config = { .timeout_ms = timeout_ms,
-					   .max_open = MANY,
-					   .peer = &bench.peer };
+	const struct transport_config config = { .server = bench.server.addr,
+						 .timeout_ms = timeout_ms,
+						 .max_open = MANY,
+						 .peer = &bench.peer };
 
-	config.loop = bench.loop;
-	config.server = bench.server.addr;
-	bench.transport = transport_https.open(&config, &upcalls, &bench);
-	ck_assert_ptr_nonnull(bench.transport);
+	ck_assert(heard_open(bench.heard, &transport_https, config));
 }
 
 static void start_with(const char *name, const char *protocol)
 {
-	char path[CERTIFICATES_PATH_MAX];
-	struct tls_trust *trust = tls_trust_load(certificates_path("ca.pem", path));
+	struct tls_trust *trust = certificates_trust("ca.pem");
 	const struct tls_client_config client = {
 		.trust = trust, .name = name, .alpn = "h2", .alpn_required = true
 	};
 
 	memset(&bench, 0, sizeof bench);
-	bench.loop = loop_new();
-	web_start(&bench.server, bench.loop, protocol);
+	bench.heard = heard_new();
+	bench.heard->ids_differ = true;
+	fake_tls_start(&bench.server, bench.heard->loop, protocol, on_bytes);
 	bench.tls_peer = (struct tls_peer){ .client = tls_client_new(&client),
 					    .idle_ms = TLS_PEER_IDLE_UNKNOWN,
 					    .on_refused = on_refused,
@@ -330,35 +204,32 @@ static void start(void)
 
 static void stop(void)
 {
-	if (bench.transport) {
-		bench.transport->ops->close(bench.transport);
-	}
+	heard_close(bench.heard);
 	tls_client_free(bench.tls_peer.client);
-	web_stop(&bench.server);
-	loop_turn(bench.loop, 0);
-	loop_free(bench.loop);
+	fake_tls_stop(&bench.server);
+	for (size_t i = 0; i < FAKE_TLS_CONNS_MAX; i++) {
+		h2_free(bench.web[i].h2);
+	}
+	heard_free(bench.heard);
 }
 
 static int queue(uint16_t id)
 {
-	uint8_t query[512];
-	size_t len = fake_dns_query(query, id, "www.example", TYPE_A, true);
-
-	return bench.transport->ops->send(bench.transport, query, len);
+	return heard_send(bench.heard, id, "www.example");
 }
 
 static void ask(uint16_t id)
 {
 	ck_assert_int_eq(queue(id), 0);
-	bench.transport->ops->flush(bench.transport);
+	heard_flush(bench.heard);
 }
 
 static void ask_and_wait(uint16_t id)
 {
-	unsigned count = bench.message_count;
+	unsigned count = bench.heard->message_count;
 
 	ask(id);
-	ck_assert(run_until(bench.loop, &bench.message_count, count + 1, 2000));
+	ck_assert(run_until(bench.heard->loop, &bench.heard->message_count, count + 1, 2000));
 }
 
 /* More than the server takes at a time, on one connection; ids stay at home. */
@@ -371,14 +242,14 @@ START_TEST(test_many)
 		ck_assert_int_eq(queue((uint16_t)(i * 31 + 1)), 0);
 	}
 	ck_assert_int_eq(queue(9), -ENOBUFS);
-	bench.transport->ops->flush(bench.transport);
-	ck_assert(run_until(bench.loop, &bench.message_count, MANY, 20000));
+	heard_flush(bench.heard);
+	ck_assert(run_until(bench.heard->loop, &bench.heard->message_count, MANY, 20000));
 	for (unsigned i = 0; i < MANY; i++) {
-		ck_assert(bench.ids[(uint16_t)(i * 31 + 1)]);
+		ck_assert(bench.heard->ids[(uint16_t)(i * 31 + 1)]);
 	}
-	ck_assert_uint_eq(bench.server.last_id, 0);
+	ck_assert_uint_eq(bench.last_id, 0);
 	ck_assert_uint_eq(bench.server.handshake_count, 1);
-	ck_assert_uint_eq(bench.failure_count + bench.closed_count, 0);
+	ck_assert_uint_eq(bench.heard->failure_count + bench.heard->closed_count, 0);
 	stop();
 }
 END_TEST
@@ -387,9 +258,9 @@ START_TEST(test_wrong_name)
 {
 	start_with("elsewhere.example", "h2");
 	ask(1);
-	ck_assert(run_until(bench.loop, &bench.closed_count, 1, 2000));
+	ck_assert(run_until(bench.heard->loop, &bench.heard->closed_count, 1, 2000));
 	ck_assert_int_eq(bench.why, TLS_WRONG_NAME);
-	ck_assert_uint_eq(bench.server.request_count, 0);
+	ck_assert_uint_eq(bench.request_count, 0);
 	stop();
 }
 END_TEST
@@ -399,9 +270,9 @@ START_TEST(test_no_h2)
 {
 	start_with("dns.example", "http/1.1");
 	ask(1);
-	ck_assert(run_until(bench.loop, &bench.closed_count, 1, 2000));
+	ck_assert(run_until(bench.heard->loop, &bench.heard->closed_count, 1, 2000));
 	ck_assert_uint_eq(bench.refused_count, 1);
-	ck_assert_uint_eq(bench.server.request_count, 0);
+	ck_assert_uint_eq(bench.request_count, 0);
 	stop();
 }
 END_TEST
@@ -421,17 +292,17 @@ START_TEST(test_bad_responses)
 
 	start();
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-		bench.server.trick = cases[i].trick;
+		bench.trick = cases[i].trick;
 		bench.status = 0;
 		ask(1);
-		ck_assert(run_until(bench.loop, &bench.failure_count, i + 1, 2000));
-		ck_assert_int_eq(bench.error, cases[i].error);
+		ck_assert(run_until(bench.heard->loop, &bench.heard->failure_count, i + 1, 2000));
+		ck_assert_int_eq(bench.heard->error, cases[i].error);
 		ck_assert_uint_eq(bench.status, cases[i].status);
 	}
-	bench.server.trick = BARE_FORMERR;
+	bench.trick = BARE_FORMERR;
 	ask_and_wait(2);
-	ck_assert_uint_eq(bench.bytes[5], 1); /* the question is back */
-	bench.server.trick = ANSWER;
+	ck_assert_uint_eq(bench.heard->bytes[5], 1); /* the question is back */
+	bench.trick = ANSWER;
 	ask_and_wait(3);
 	ck_assert_uint_eq(bench.server.handshake_count, 1);
 	stop();
@@ -442,29 +313,29 @@ END_TEST
  * it has is still answered. */
 START_TEST(test_goaway)
 {
-	struct web_conn *first = &bench.server.conns[0];
+	struct web_conn *first = &bench.web[0];
 
 	start();
-	bench.server.trick = HOLD;
+	bench.trick = HOLD;
 	ask(1);
-	ck_assert(run_until(bench.loop, &bench.server.request_count, 1, 2000));
+	ck_assert(run_until(bench.heard->loop, &bench.request_count, 1, 2000));
 	h2_goaway(first->h2);
-	web_push(first);
-	bench.server.trick = ANSWER;
+	web_push(0);
+	bench.trick = ANSWER;
 	for (uint16_t id = 2; id < 12; id++) {
 		ask(id);
 	}
-	ck_assert(run_until(bench.loop, &bench.message_count, 10, 2000));
+	ck_assert(run_until(bench.heard->loop, &bench.heard->message_count, 10, 2000));
 	ck_assert_uint_eq(bench.server.handshake_count, 2);
-	ck_assert(!first->ended);
+	ck_assert(!bench.server.conns[0].ended);
 	h2_respond(first->held, 200, DOH_CONTENT_TYPE,
 		   (const uint8_t *)"\0\0\x81\x80\0\1\0\0\0\0\0\0\3www\7example\0\0\1\0\1", 29, 0);
-	web_push(first);
-	ck_assert(run_until(bench.loop, &bench.message_count, 11, 2000));
-	run_for(bench.loop, 20);
-	ck_assert(first->ended);
-	ck_assert(bench.ids[1]);
-	ck_assert_uint_eq(bench.failure_count + bench.closed_count, 0);
+	web_push(0);
+	ck_assert(run_until(bench.heard->loop, &bench.heard->message_count, 11, 2000));
+	run_for(bench.heard->loop, 20);
+	ck_assert(bench.server.conns[0].ended);
+	ck_assert(bench.heard->ids[1]);
+	ck_assert_uint_eq(bench.heard->failure_count + bench.heard->closed_count, 0);
 	stop();
 }
 END_TEST
@@ -473,24 +344,24 @@ END_TEST
  * goes when the question is given up. */
 START_TEST(test_goaway_without_answer)
 {
-	struct web_conn *first = &bench.server.conns[0];
+	struct web_conn *first = &bench.web[0];
 
 	start();
 	ask_and_wait(1);
-	bench.server.trick = HOLD;
-	run_for(bench.loop, 5);
+	bench.trick = HOLD;
+	run_for(bench.heard->loop, 5);
 	ask(2);
-	ck_assert(run_until(bench.loop, &bench.server.request_count, 2, 2000));
+	ck_assert(run_until(bench.heard->loop, &bench.request_count, 2, 2000));
 	h2_goaway(first->h2);
-	web_push(first);
-	bench.server.trick = ANSWER;
+	web_push(0);
+	bench.trick = ANSWER;
 	for (uint16_t id = 3; id < 12; id++) {
-		run_for(bench.loop, TIMEOUT_MS / 6);
+		run_for(bench.heard->loop, TIMEOUT_MS / 6);
 		ask_and_wait(id);
 	}
-	ck_assert(first->ended);
+	ck_assert(bench.server.conns[0].ended);
 	ck_assert(!bench.server.conns[1].ended);
-	ck_assert_uint_eq(bench.closed_count, 0);
+	ck_assert_uint_eq(bench.heard->closed_count, 0);
 	stop();
 }
 END_TEST
@@ -499,14 +370,14 @@ END_TEST
 START_TEST(test_goaway_each_time)
 {
 	start();
-	bench.server.trick = GOAWAY_AFTER;
+	bench.trick = GOAWAY_AFTER;
 	for (uint16_t id = 1; id <= 5; id++) {
 		ask_and_wait(id);
-		ck_assert(run_until(bench.loop, &bench.closed_count, id, 2000));
-		ck_assert_int_eq(bench.error, 0);
+		ck_assert(run_until(bench.heard->loop, &bench.heard->closed_count, id, 2000));
+		ck_assert_int_eq(bench.heard->error, 0);
 		connect_bench();
 	}
-	ck_assert_uint_eq(bench.failure_count, 0);
+	ck_assert_uint_eq(bench.heard->failure_count, 0);
 	stop();
 }
 END_TEST
@@ -518,14 +389,14 @@ START_TEST(test_silence)
 
 	start();
 	ask_and_wait(1);
-	bench.server.is_deaf = true;
-	run_for(bench.loop, 20);
-	asked_ms = loop_now_ms(bench.loop);
+	bench.is_deaf = true;
+	run_for(bench.heard->loop, 20);
+	asked_ms = loop_now_ms(bench.heard->loop);
 	ask(2);
-	ck_assert(run_until(bench.loop, &bench.closed_count, 1, 2000));
-	ck_assert_int_eq(bench.error, ETIMEDOUT);
-	ck_assert_uint_ge(loop_now_ms(bench.loop) - asked_ms, TIMEOUT_MS / 4 * 3);
-	ck_assert_uint_lt(loop_now_ms(bench.loop) - asked_ms, TIMEOUT_MS * 2);
+	ck_assert(run_until(bench.heard->loop, &bench.heard->closed_count, 1, 2000));
+	ck_assert_int_eq(bench.heard->error, ETIMEDOUT);
+	ck_assert_uint_ge(loop_now_ms(bench.heard->loop) - asked_ms, TIMEOUT_MS / 4 * 3);
+	ck_assert_uint_lt(loop_now_ms(bench.heard->loop) - asked_ms, TIMEOUT_MS * 2);
 	stop();
 }
 END_TEST
@@ -537,20 +408,20 @@ START_TEST(test_silence_behind_a_lost_answer)
 
 	timeout_ms = 4000;
 	start();
-	bench.server.trick = HOLD;
+	bench.trick = HOLD;
 	ask(1);
-	ck_assert(run_until(bench.loop, &bench.server.request_count, 1, 2000));
-	run_for(bench.loop, 20);
-	bench.server.trick = ANSWER;
+	ck_assert(run_until(bench.heard->loop, &bench.request_count, 1, 2000));
+	run_for(bench.heard->loop, 20);
+	bench.trick = ANSWER;
 	ask_and_wait(2);
-	bench.server.is_deaf = true;
-	run_for(bench.loop, 20);
-	asked_ms = loop_now_ms(bench.loop);
+	bench.is_deaf = true;
+	run_for(bench.heard->loop, 20);
+	asked_ms = loop_now_ms(bench.heard->loop);
 	ask(3);
-	ck_assert(run_until(bench.loop, &bench.closed_count, 1, 6000));
-	ck_assert_int_eq(bench.error, ETIMEDOUT);
-	ck_assert_uint_ge(loop_now_ms(bench.loop) - asked_ms, 1500);
-	ck_assert_uint_lt(loop_now_ms(bench.loop) - asked_ms, 2500);
+	ck_assert(run_until(bench.heard->loop, &bench.heard->closed_count, 1, 6000));
+	ck_assert_int_eq(bench.heard->error, ETIMEDOUT);
+	ck_assert_uint_ge(loop_now_ms(bench.heard->loop) - asked_ms, 1500);
+	ck_assert_uint_lt(loop_now_ms(bench.heard->loop) - asked_ms, 2500);
 	stop();
 	timeout_ms = TIMEOUT_MS;
 }
@@ -562,12 +433,12 @@ START_TEST(test_slow)
 {
 	start();
 	ask_and_wait(1);
-	bench.server.trick = HOLD;
-	run_for(bench.loop, 20);
+	bench.trick = HOLD;
+	run_for(bench.heard->loop, 20);
 	ask(2);
-	run_for(bench.loop, TIMEOUT_MS + 100);
-	ck_assert_uint_eq(bench.closed_count, 0);
-	bench.server.trick = ANSWER;
+	run_for(bench.heard->loop, TIMEOUT_MS + 100);
+	ck_assert_uint_eq(bench.heard->closed_count, 0);
+	bench.trick = ANSWER;
 	ask_and_wait(3);
 	ck_assert_uint_eq(bench.server.handshake_count, 1);
 	stop();
@@ -580,8 +451,8 @@ START_TEST(test_idle)
 	ask_and_wait(1);
 	bench.tls_peer.idle_ms = 200;
 	ask_and_wait(2);
-	ck_assert(run_until(bench.loop, &bench.closed_count, 1, 1000));
-	ck_assert_int_eq(bench.error, 0);
+	ck_assert(run_until(bench.heard->loop, &bench.heard->closed_count, 1, 1000));
+	ck_assert_int_eq(bench.heard->error, 0);
 	stop();
 }
 END_TEST
@@ -589,47 +460,19 @@ END_TEST
 START_TEST(test_close_at_once)
 {
 	start();
-	bench.close_at_once = true;
+	bench.heard->close_at_once = true;
 	for (uint16_t id = 1; id < 20; id++) {
 		ck_assert_int_eq(queue(id), 0);
 	}
-	bench.transport->ops->flush(bench.transport);
-	ck_assert(run_until(bench.loop, &bench.message_count, 1, 2000));
-	run_for(bench.loop, 50);
-	ck_assert_uint_eq(bench.message_count, 1);
+	heard_flush(bench.heard);
+	ck_assert(run_until(bench.heard->loop, &bench.heard->message_count, 1, 2000));
+	run_for(bench.heard->loop, 50);
+	ck_assert_uint_eq(bench.heard->message_count, 1);
 	stop();
 }
 END_TEST
 
-int main(void)
-{
-	const TTest *const tests[] = { test_many,
-				       test_wrong_name,
-				       test_no_h2,
-				       test_bad_responses,
-				       test_goaway,
-				       test_goaway_without_answer,
-				       test_goaway_each_time,
-				       test_silence,
-				       test_silence_behind_a_lost_answer,
-				       test_slow,
-				       test_idle,
-				       test_close_at_once };
-	Suite *suite = suite_create("transport_https");
-	TCase *tcase = tcase_create("transport_https");
-	int r;
-
-	signal(SIGPIPE, SIG_IGN);
-	if (!certificates_make()) {
-		puts("1..0 # SKIP the openssl program is not installed");
-		return EXIT_SUCCESS;
-	}
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
-		tcase_add_test(tcase, tests[i]);
-	}
-	suite_add_tcase(suite, tcase);
-	r = suite_run(suite);
-	certificates_remove();
-	return r;
-}
+CERTIFICATES_MAIN("transport_https", NULL, test_many, test_wrong_name, test_no_h2,
+		  test_bad_responses, test_goaway, test_goaway_without_answer,
+		  test_goaway_each_time, test_silence, test_silence_behind_a_lost_answer, test_slow,
+		  test_idle, test_close_at_once)

@@ -3,12 +3,11 @@
 #include "common/container.h"
 #include "common/dns/transport.h"
 
-#include "tests/unit/common/fake_dns.h"
+#include "tests/unit/common/heard.h"
 #include "tests/unit/suite.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,100 +16,22 @@ enum {
 	FORMERR = 1
 };
 
-/* What came up from the transport. */
-struct heard {
-	struct loop *loop;
-	struct fake_dns server;
-	struct transport *transport;
-	unsigned message_count;
-	unsigned failure_count;
-	int error;
-	uint8_t bytes[FAKE_DNS_MESSAGE_MAX];
-	size_t len;
-	bool ids[65536];
-	bool close_at_once;
-	unsigned send_more;
-};
-
-static int heard_send(struct heard *heard, uint16_t id, const char *name)
-{
-	uint8_t query[512];
-	size_t len = fake_dns_query(query, id, name, TYPE_A, true);
-
-	return heard->transport->ops->send(heard->transport, query, len);
-}
-
-static void on_message(void *user, const uint8_t *msg, size_t len)
-{
-	struct heard *heard = user;
-
-	heard->message_count++;
-	memcpy(heard->bytes, msg, len);
-	heard->len = len;
-	heard->ids[msg[0] << 8 | msg[1]] = true;
-	if (heard->close_at_once) {
-		heard->transport->ops->close(heard->transport);
-		heard->transport = NULL;
-	}
-	if (heard->send_more > 0) {
-		ck_assert_int_eq(heard_send(heard, (uint16_t)heard->send_more--, "more.example"),
-				 0);
-	}
-}
-
-static void on_failed(void *user, const uint8_t *query, size_t len, int error)
-{
-	struct heard *heard = user;
-
-	heard->failure_count++;
-	heard->error = error;
-	memcpy(heard->bytes, query, len);
-	heard->len = len;
-	heard->ids[query[0] << 8 | query[1]] = true;
-}
-
-static void on_closed(void *user, int error)
-{
-	(void)user;
-	ck_abort_msg("a datagram transport has been closed: %d", error);
-}
-
-static const struct transport_user upcalls = {
-	.on_message = on_message,
-	.on_failed = on_failed,
-	.on_closed = on_closed,
-};
-
 static struct heard *start(const char *ip, uint32_t timeout_ms, uint32_t max_open,
 			   void (*on_query)(const struct fake_query *query))
 {
-	struct heard *heard = calloc(1, sizeof *heard);
-	struct transport_config config = { .timeout_ms = timeout_ms, .max_open = max_open };
+	const struct transport_config config = { .timeout_ms = timeout_ms, .max_open = max_open };
+	struct heard *heard = heard_new();
 
-	ck_assert_ptr_nonnull(heard);
-	heard->loop = loop_new();
-	fake_dns_start(&heard->server, heard->loop, ip, on_query);
-	config.loop = heard->loop;
-	config.server = heard->server.addr;
-	heard->server.arg = heard;
-	heard->transport = transport_udp.open(&config, &upcalls, heard);
-	ck_assert_ptr_nonnull(heard->transport);
+	heard_serve(heard, ip, on_query);
+	ck_assert(heard_open(heard, &transport_udp, config));
 	return heard;
 }
 
+/* A datagram transport does not close by itself. */
 static void stop(struct heard *heard)
 {
-	if (heard->transport) {
-		heard->transport->ops->close(heard->transport);
-	}
-	fake_dns_stop(&heard->server);
-	loop_free(heard->loop);
-	free(heard);
-}
-
-static void reply_ok(const struct fake_query *query)
-{
-	fake_dns_reply(query, 0);
+	ck_assert_uint_eq(heard->closed_count, 0);
+	heard_free(heard);
 }
 
 START_TEST(test_answer_comes_as_it_was_sent)
@@ -118,16 +39,11 @@ START_TEST(test_answer_comes_as_it_was_sent)
 	static const char *const ips[] = { "127.0.0.1", "::1" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ips); i++) {
-		struct heard *heard = start(ips[i], 1000, 10, reply_ok);
-		uint8_t expected[512];
+		struct heard *heard = start(ips[i], 1000, 10, fake_dns_reply_ok);
 
 		ck_assert_int_eq(heard_send(heard, 0xbeef, "wWw.example"), 0);
 		ck_assert(run_until(heard->loop, &heard->message_count, 1, 2000));
-		fake_dns_query(expected, 0xbeef, "wWw.example", TYPE_A, false);
-		expected[2] |= 0x80;
-		expected[3] = 0x80;
-		ck_assert_uint_eq(heard->len, 12 + 13 + 4);
-		ck_assert_mem_eq(heard->bytes, expected, heard->len);
+		heard_expect(heard, 0xbeef, "wWw.example", 0);
 		ck_assert_uint_eq(heard->server.udp_count, 1);
 		ck_assert_uint_eq(heard->transport->dropped_count, 0);
 		stop(heard);
@@ -154,43 +70,24 @@ enum {
 	MANY = 200
 };
 
-struct held {
-	unsigned count;
-	uint8_t bytes[MANY][64];
-	struct fake_query queries[MANY];
-};
-
-static struct held held;
-
-static void hold(const struct fake_query *query)
-{
-	ck_assert_uint_lt(held.count, MANY);
-	ck_assert_uint_le(query->len, sizeof held.bytes[0]);
-	held.queries[held.count] = *query;
-	memcpy(held.bytes[held.count], query->bytes, query->len);
-	held.queries[held.count].bytes = held.bytes[held.count];
-	held.count++;
-}
-
 START_TEST(test_concurrent_queries_leave_from_different_ports)
 {
-	struct heard *heard = start("127.0.0.1", 2000, MANY, hold);
+	struct heard *heard = start("127.0.0.1", 2000, MANY, heard_hold);
 	static bool used[65536];
 	unsigned port_count = 0;
 
 	memset(used, 0, sizeof used);
-	held.count = 0;
 	for (unsigned i = 0; i < MANY; i++) {
 		ck_assert_int_eq(heard_send(heard, (uint16_t)(i * 317 + 5), "port.example"), 0);
 	}
-	ck_assert(run_until(heard->loop, &held.count, MANY, 2000));
+	ck_assert(run_until(heard->loop, &heard->held.count, MANY, 2000));
 	for (unsigned i = 0; i < MANY; i++) {
-		uint16_t port = addr_port(&held.queries[i].client);
+		uint16_t port = addr_port(&heard->held.queries[i].client);
 
 		ck_assert_uint_ge(port, 10000);
 		port_count += !used[port];
 		used[port] = true;
-		fake_dns_reply(&held.queries[i], 0);
+		fake_dns_reply(&heard->held.queries[i], 0);
 	}
 	ck_assert_uint_gt(port_count, 150);
 	ck_assert(run_until(heard->loop, &heard->message_count, MANY, 2000));
@@ -203,21 +100,20 @@ END_TEST
 
 START_TEST(test_no_port_serves_two_messages)
 {
-	struct heard *heard = start("127.0.0.1", 2000, MANY, hold);
+	struct heard *heard = start("127.0.0.1", 2000, MANY, heard_hold);
 	unsigned before = count_descriptors();
 	static unsigned uses[65536];
 	unsigned port_count = 0;
 
 	memset(uses, 0, sizeof uses);
-	held.count = 0;
 	for (unsigned i = 0; i < MANY; i++) {
 		ck_assert_int_eq(heard_send(heard, (uint16_t)i, "port.example"), 0);
-		ck_assert(run_until(heard->loop, &held.count, i + 1, 2000));
-		fake_dns_reply(&held.queries[i], 0);
+		ck_assert(run_until(heard->loop, &heard->held.count, i + 1, 2000));
+		fake_dns_reply(&heard->held.queries[i], 0);
 		ck_assert(run_until(heard->loop, &heard->message_count, i + 1, 2000));
 		/* The same socket each time. */
 		ck_assert_uint_eq(count_descriptors(), before + 1);
-		port_count += uses[addr_port(&held.queries[i].client)]++ == 0;
+		port_count += uses[addr_port(&heard->held.queries[i].client)]++ == 0;
 	}
 	/* Some are drawn twice: of 200 birthdays in a year of 28,232 days 0.7 pairs. */
 	ck_assert_uint_ge(port_count, MANY - 5);
@@ -229,7 +125,7 @@ END_TEST
  * next message, that has the same socket. */
 static void reply_and_forge(const struct fake_query *query)
 {
-	hold(query);
+	heard_hold(query);
 	fake_dns_reply(query, 0);
 	for (int i = 0; i < 3; i++) {
 		struct fake_query forged = *query;
@@ -247,7 +143,6 @@ START_TEST(test_next_message_does_not_meet_what_came_for_the_last)
 {
 	struct heard *heard = start("127.0.0.1", 1000, MANY, reply_and_forge);
 
-	held.count = 0;
 	ck_assert_int_eq(heard_send(heard, 6, "port.example"), 0);
 	ck_assert(run_until(heard->loop, &heard->message_count, 1, 1000));
 	/* The forged answers to id 6 were answers to id 7. */
@@ -263,7 +158,7 @@ END_TEST
 
 static void hold_and_reply_twice(const struct fake_query *query)
 {
-	hold(query);
+	heard_hold(query);
 	fake_dns_reply(query, 0);
 	fake_dns_reply(query, 0);
 }
@@ -272,7 +167,6 @@ START_TEST(test_second_answer_finds_no_one)
 {
 	struct heard *heard = start("127.0.0.1", 1000, MANY, hold_and_reply_twice);
 
-	held.count = 0;
 	for (unsigned i = 0; i < 2; i++) {
 		ck_assert_int_eq(heard_send(heard, 7, "port.example"), 0);
 		ck_assert(run_until(heard->loop, &heard->message_count, i + 1, 1000));
@@ -310,30 +204,29 @@ static int find_socket_with_port(uint16_t port)
  * into it after it was emptied. Here that is done by force. */
 START_TEST(test_answer_in_a_socket_that_waits_for_nothing)
 {
-	struct heard *heard = start("127.0.0.1", 1000, MANY, hold);
+	struct heard *heard = start("127.0.0.1", 1000, MANY, heard_hold);
 	struct addr any;
 	int fd;
 
-	held.count = 0;
 	ck_assert_int_eq(addr_parse_ip("127.0.0.1", &any), 0);
 	ck_assert_int_eq(heard_send(heard, 7, "port.example"), 0);
-	ck_assert(run_until(heard->loop, &held.count, 1, 1000));
-	fd = find_socket_with_port(addr_port(&held.queries[0].client));
+	ck_assert(run_until(heard->loop, &heard->held.count, 1, 1000));
+	fd = find_socket_with_port(addr_port(&heard->held.queries[0].client));
 	ck_assert_int_ge(fd, 0);
-	fake_dns_reply(&held.queries[0], 0);
+	fake_dns_reply(&heard->held.queries[0], 0);
 	ck_assert(run_until(heard->loop, &heard->message_count, 1, 1000));
 	ck_assert_int_eq(bind(fd, &any.sa, addr_len(&any)), 0);
-	held.queries[0].client = local_addr(fd);
-	fake_dns_reply(&held.queries[0], 0);
+	heard->held.queries[0].client = local_addr(fd);
+	fake_dns_reply(&heard->held.queries[0], 0);
 	run_for(heard->loop, 20);
 	ck_assert_uint_eq(heard->message_count, 1);
 	/* All goes on. */
 	for (uint16_t id = 8; id < 12; id++) {
 		ck_assert_int_eq(heard_send(heard, id, "port.example"), 0);
 	}
-	ck_assert(run_until(heard->loop, &held.count, 5, 1000));
+	ck_assert(run_until(heard->loop, &heard->held.count, 5, 1000));
 	for (unsigned i = 1; i < 5; i++) {
-		fake_dns_reply(&held.queries[i], 0);
+		fake_dns_reply(&heard->held.queries[i], 0);
 	}
 	ck_assert(run_until(heard->loop, &heard->message_count, 5, 1000));
 	stop(heard);
@@ -343,17 +236,16 @@ END_TEST
 /* A late answer to one message must not meet the next. */
 START_TEST(test_port_without_answer_is_not_used_again)
 {
-	struct heard *heard = start("127.0.0.1", 50, MANY, hold);
+	struct heard *heard = start("127.0.0.1", 50, MANY, heard_hold);
 
-	held.count = 0;
 	for (unsigned i = 0; i < 20; i++) {
 		ck_assert_int_eq(heard_send(heard, 7, "port.example"), 0);
 		run_for(heard->loop, 60);
 	}
-	ck_assert_uint_eq(held.count, 20);
+	ck_assert_uint_eq(heard->held.count, 20);
 	for (unsigned i = 1; i < 20; i++) {
-		ck_assert_uint_ne(addr_port(&held.queries[i - 1].client),
-				  addr_port(&held.queries[i].client));
+		ck_assert_uint_ne(addr_port(&heard->held.queries[i - 1].client),
+				  addr_port(&heard->held.queries[i].client));
 	}
 	stop(heard);
 }
@@ -468,28 +360,13 @@ START_TEST(test_answer_from_elsewhere_cannot_arrive)
 }
 END_TEST
 
-static void reply_header_only(const struct fake_query *query)
-{
-	uint8_t buf[512];
-
-	fake_dns_answer(query, FORMERR, buf);
-	buf[5] = 0;
-	fake_dns_send(query, buf, 12);
-}
-
 START_TEST(test_header_only_error_gets_its_question_back)
 {
-	struct heard *heard = start("127.0.0.1", 1000, 10, reply_header_only);
-	uint8_t expected[512];
-	size_t len;
+	struct heard *heard = start("127.0.0.1", 1000, 10, fake_dns_reply_header_only);
 
 	ck_assert_int_eq(heard_send(heard, 7, "wWw.example"), 0);
 	ck_assert(run_until(heard->loop, &heard->message_count, 1, 1000));
-	len = fake_dns_query(expected, 7, "wWw.example", TYPE_A, false);
-	expected[2] |= 0x80;
-	expected[3] = 0x80 | FORMERR;
-	ck_assert_uint_eq(heard->len, len);
-	ck_assert_mem_eq(heard->bytes, expected, len);
+	heard_expect(heard, 7, "wWw.example", FORMERR);
 	stop(heard);
 }
 END_TEST
@@ -524,7 +401,7 @@ START_TEST(test_icmp_error_fails_each_query_alone)
 	uint8_t expected[512];
 	size_t len = fake_dns_query(expected, 9, "www.example", TYPE_A, false);
 
-	fake_dns_stop(&heard->server);
+	heard_stop_server(heard);
 	expected[11] = 1; /* the query had an OPT record */
 	ck_assert_int_eq(heard_send(heard, 8, "www.example"), 0);
 	ck_assert_int_eq(heard_send(heard, 9, "www.example"), 0);
@@ -535,19 +412,15 @@ START_TEST(test_icmp_error_fails_each_query_alone)
 	ck_assert_uint_eq(heard->len, len);
 	ck_assert_mem_eq(heard->bytes + 2, expected + 2, len - 2);
 	ck_assert_uint_eq(heard->message_count, 0);
-	heard->transport->ops->close(heard->transport);
-	loop_free(heard->loop);
-	free(heard);
+	stop(heard);
 }
 END_TEST
 
 START_TEST(test_what_cannot_be_sent_is_refused_at_once)
 {
 	struct heard *heard = start("127.0.0.1", 5000, 2, NULL);
-	struct transport_config config = { .loop = heard->loop,
-					   .timeout_ms = 1000,
-					   .max_open = 10 };
-	struct transport *nowhere;
+	struct transport_config config = { .timeout_ms = 1000, .max_open = 10 };
+	struct transport *first = heard->transport;
 	uint8_t query[512];
 	size_t len = fake_dns_query(query, 1, "www.example", TYPE_A, false);
 
@@ -557,23 +430,22 @@ START_TEST(test_what_cannot_be_sent_is_refused_at_once)
 	ck_assert_int_eq(heard_send(heard, 2, "www.example"), 0);
 	ck_assert_int_eq(heard_send(heard, 3, "www.example"), -ENOBUFS);
 	ck_assert_int_eq(addr_parse("255.255.255.255:53", 0, &config.server), 0);
-	nowhere = transport_udp.open(&config, &upcalls, heard);
-	ck_assert_int_eq(nowhere->ops->send(nowhere, query, len), 0);
+	ck_assert(heard_open(heard, &transport_udp, config));
+	ck_assert_int_eq(heard_send(heard, 1, "www.example"), 0);
 	ck_assert_uint_eq(heard->failure_count, 0);
 	loop_turn(heard->loop, 0);
 	ck_assert_uint_eq(heard->failure_count, 1);
 	ck_assert_int_gt(heard->error, 0);
-	nowhere->ops->close(nowhere);
+	first->ops->close(first);
 	stop(heard);
 }
 END_TEST
 
 START_TEST(test_silence_ends_the_wait_and_frees_the_socket)
 {
-	struct heard *heard = start("127.0.0.1", 300, 10, hold);
+	struct heard *heard = start("127.0.0.1", 300, 10, heard_hold);
 	unsigned before = count_descriptors();
 
-	held.count = 0;
 	ck_assert_int_eq(heard_send(heard, 1, "www.example"), 0);
 	ck_assert_int_eq(heard_send(heard, 2, "www.example"), 0);
 	run_for(heard->loop, 150);
@@ -584,7 +456,7 @@ START_TEST(test_silence_ends_the_wait_and_frees_the_socket)
 	ck_assert_uint_eq(count_descriptors(), before + 3);
 	run_for(heard->loop, 225);
 	ck_assert_uint_eq(count_descriptors(), before);
-	fake_dns_reply(&held.queries[0], 0);
+	fake_dns_reply(&heard->held.queries[0], 0);
 	run_for(heard->loop, 20);
 	ck_assert_uint_eq(heard->message_count, 0);
 	ck_assert_uint_eq(heard->failure_count, 0);
@@ -596,16 +468,15 @@ END_TEST
 
 START_TEST(test_close_within_an_upcall_with_more_answers_ready)
 {
-	struct heard *heard = start("127.0.0.1", 1000, 50, hold);
+	struct heard *heard = start("127.0.0.1", 1000, 50, heard_hold);
 
-	held.count = 0;
 	for (uint16_t id = 0; id < 50; id++) {
 		ck_assert_int_eq(heard_send(heard, id, "www.example"), 0);
 	}
-	ck_assert(run_until(heard->loop, &held.count, 50, 1000));
+	ck_assert(run_until(heard->loop, &heard->held.count, 50, 1000));
 	heard->close_at_once = true;
 	for (unsigned i = 0; i < 50; i++) {
-		fake_dns_reply(&held.queries[i], 0);
+		fake_dns_reply(&heard->held.queries[i], 0);
 	}
 	run_for(heard->loop, 50);
 	ck_assert_uint_eq(heard->message_count, 1);
@@ -616,7 +487,7 @@ END_TEST
 
 START_TEST(test_send_within_an_upcall)
 {
-	struct heard *heard = start("127.0.0.1", 1000, 1, reply_ok);
+	struct heard *heard = start("127.0.0.1", 1000, 1, fake_dns_reply_ok);
 
 	heard->send_more = 100;
 	ck_assert_int_eq(heard_send(heard, 1000, "www.example"), 0);

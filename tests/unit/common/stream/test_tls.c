@@ -6,7 +6,6 @@
 #include "tests/unit/suite.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -109,33 +108,6 @@ static const struct stream_user user = {
 
 /* --- what the tests need -----------------------------------------------------------------------
  */
-
-static struct tls_server *load_server(const char *name, const char *alpn)
-{
-	char certificate[CERTIFICATES_PATH_MAX];
-	char key[CERTIFICATES_PATH_MAX];
-	char file[64];
-	const char *path = NULL;
-	const char *why = NULL;
-	struct tls_server *server;
-
-	snprintf(file, sizeof file, "%s.pem", name);
-	certificates_path(file, certificate);
-	snprintf(file, sizeof file, "%s.key", name);
-	certificates_path(file, key);
-	server = tls_server_load(certificate, key, &alpn, alpn ? 1 : 0, &path, &why);
-	ck_assert_msg(server != NULL, "%s: %s", path, why);
-	return server;
-}
-
-static struct tls_trust *load_trust(const char *file)
-{
-	char path[CERTIFICATES_PATH_MAX];
-	struct tls_trust *trust = tls_trust_load(certificates_path(file, path));
-
-	ck_assert_ptr_nonnull(trust);
-	return trust;
-}
 
 static struct tls_pin read_pin(const char *name)
 {
@@ -290,8 +262,8 @@ START_TEST(test_judgement)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct tls_server *server = load_server(cases[i].server, NULL);
-		struct tls_trust *trust = cases[i].ca ? load_trust(cases[i].ca) : NULL;
+		struct tls_server *server = certificates_server(cases[i].server, NULL);
+		struct tls_trust *trust = cases[i].ca ? certificates_trust(cases[i].ca) : NULL;
 		struct tls_time time = midway;
 		struct tls_pin pin = { .kind = TLS_PIN_KEY };
 		struct tls_client *client;
@@ -314,13 +286,13 @@ END_TEST
 
 START_TEST(test_other_trust)
 {
-	struct tls_server *server = load_server("stranger", NULL);
-	struct tls_trust *trust = load_trust("ca.pem");
+	struct tls_server *server = certificates_server("stranger", NULL);
+	struct tls_trust *trust = certificates_trust("ca.pem");
 	struct tls_client *client = make_client(trust, "dns.example", NULL, 0);
 
 	tls_trust_free(trust);
 	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_UNTRUSTED);
-	trust = load_trust("elsewhere.pem");
+	trust = certificates_trust("elsewhere.pem");
 	tls_client_set_trust(client, trust);
 	tls_trust_free(trust);
 	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_OK);
@@ -331,8 +303,8 @@ END_TEST
 
 START_TEST(test_resumption)
 {
-	struct tls_server *server = load_server("good", NULL);
-	struct tls_trust *trust = load_trust("ca.pem");
+	struct tls_server *server = certificates_server("good", NULL);
+	struct tls_trust *trust = certificates_trust("ca.pem");
 	struct tls_client *client = make_client(trust, "dns.example", NULL, 0);
 	bool resumed = true;
 
@@ -355,8 +327,8 @@ END_TEST
 START_TEST(test_resumption_after_expiry)
 {
 	const struct tls_time late = { .unix_s = YEAR_LATE };
-	struct tls_server *server = load_server("good", NULL);
-	struct tls_trust *trust = load_trust("ca.pem");
+	struct tls_server *server = certificates_server("good", NULL);
+	struct tls_trust *trust = certificates_trust("ca.pem");
 	struct tls_client *client = make_client(trust, "dns.example", NULL, 0);
 	struct tls_pin pin = read_pin("good");
 	bool resumed = true;
@@ -379,9 +351,9 @@ END_TEST
 START_TEST(test_alpn)
 {
 	struct tls_client_config config = { .alpn = "h2", .alpn_required = true };
-	struct tls_server *with = load_server("good", "h2");
-	struct tls_server *other = load_server("good", "dot");
-	struct tls_server *without = load_server("good", NULL);
+	struct tls_server *with = certificates_server("good", "h2");
+	struct tls_server *other = certificates_server("good", "dot");
+	struct tls_server *without = certificates_server("good", NULL);
 	struct tls_client *client = tls_client_new(&config);
 	struct pair pair;
 
@@ -415,15 +387,14 @@ static void fill(uint8_t *bytes, size_t len)
 	}
 }
 
-/* A reader that stands still for a while: nothing is lost, and the writer is told. */
 /* Whoever loaded the server lets go of it, as on a reload, before the client has said a word. */
 START_TEST(test_server_gone)
 {
 	static const char *const alpn[] = { NULL, "dot" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(alpn); i++) {
-		struct tls_server *server = load_server("good", alpn[i]);
-		struct tls_trust *trust = load_trust("ca.pem");
+		struct tls_server *server = certificates_server("good", alpn[i]);
+		struct tls_trust *trust = certificates_trust("ca.pem");
 		struct tls_client *client = make_client(trust, "dns.example", NULL, 0);
 		struct pair pair;
 
@@ -444,8 +415,8 @@ START_TEST(test_client_gone)
 	static const enum tls_error whys[] = { TLS_OK, TLS_WRONG_NAME };
 
 	for (size_t i = 0; i < ARRAY_SIZE(whys); i++) {
-		struct tls_server *server = load_server(i ? "other" : "good", "dot");
-		struct tls_trust *trust = load_trust("ca.pem");
+		struct tls_server *server = certificates_server(i ? "other" : "good", "dot");
+		struct tls_trust *trust = certificates_trust("ca.pem");
 		struct tls_client *client = make_client(trust, "dns.example", NULL, 0);
 		struct pair pair;
 
@@ -460,9 +431,10 @@ START_TEST(test_client_gone)
 }
 END_TEST
 
+/* A reader that stands still for a while: nothing is lost, and the writer is told. */
 START_TEST(test_much)
 {
-	struct tls_server *server = load_server("good", NULL);
+	struct tls_server *server = certificates_server("good", NULL);
 	struct tls_client *client = make_client(NULL, NULL, NULL, 0);
 	uint8_t *bytes = malloc(MUCH);
 	struct pair pair;
@@ -503,7 +475,7 @@ END_TEST
 /* Records that came together are read without another event of the socket. */
 START_TEST(test_pending)
 {
-	struct tls_server *server = load_server("good", NULL);
+	struct tls_server *server = certificates_server("good", NULL);
 	struct tls_client *client = make_client(NULL, NULL, NULL, 0);
 	struct pair pair;
 
@@ -536,7 +508,7 @@ END_TEST
 /* No TLS at the other end. */
 START_TEST(test_plain_peer)
 {
-	struct tls_server *server = load_server("good", NULL);
+	struct tls_server *server = certificates_server("good", NULL);
 	struct tls_client *client = make_client(NULL, NULL, NULL, 0);
 	struct pair pair;
 
@@ -612,7 +584,7 @@ END_TEST
 
 START_TEST(test_server_reload)
 {
-	struct tls_trust *trust = load_trust("ca.pem");
+	struct tls_trust *trust = certificates_trust("ca.pem");
 	struct tls_client *client = make_client(trust, "dns.example", NULL, 0);
 	struct tls_server *server;
 	const char *path;
@@ -620,7 +592,7 @@ START_TEST(test_server_reload)
 
 	certificates_copy("good.pem", "a.pem");
 	certificates_copy("good.key", "a.key");
-	server = load_server("a", NULL);
+	server = certificates_server("a", NULL);
 	ck_assert_int_eq(try_connect(client, &midway, server, NULL), TLS_OK);
 	ck_assert_int_eq(tls_server_reload(server, &path, &why), TLS_RELOAD_SAME);
 	certificates_copy("other.pem", "a.pem");
@@ -680,30 +652,7 @@ START_TEST(test_pins)
 }
 END_TEST
 
-int main(void)
-{
-	const TTest *const tests[] = { test_judgement,    test_other_trust,
-				       test_resumption,   test_resumption_after_expiry,
-				       test_alpn,         test_much,
-				       test_pending,      test_plain_peer,
-				       test_server_files, test_server_reload,
-				       test_server_gone,  test_client_gone,
-				       test_trust_files,  test_pins };
-	Suite *suite = suite_create("tls");
-	TCase *tcase = tcase_create("tls");
-	int r;
-
-	signal(SIGPIPE, SIG_IGN);
-	if (!certificates_make()) {
-		puts("1..0 # SKIP the openssl program is not installed");
-		return EXIT_SUCCESS;
-	}
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
-		tcase_add_test(tcase, tests[i]);
-	}
-	suite_add_tcase(suite, tcase);
-	r = suite_run(suite);
-	certificates_remove();
-	return r;
-}
+CERTIFICATES_MAIN("tls", NULL, test_judgement, test_other_trust, test_resumption,
+		  test_resumption_after_expiry, test_alpn, test_much, test_pending, test_plain_peer,
+		  test_server_files, test_server_reload, test_server_gone, test_client_gone,
+		  test_trust_files, test_pins)
