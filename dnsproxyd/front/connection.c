@@ -3,6 +3,9 @@
 
 #include "common/container.h"
 
+#include "dnsproxyd/metrics.h"
+
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -81,7 +84,7 @@ enum connection_step connection_ask(struct connection *c, const uint8_t *msg, si
 				    size_t *ret_len, struct open_query **ret_open)
 {
 	struct query_context *context = c->all->context;
-	const struct query_origin origin = { &c->peer, false, c->is_encrypted };
+	const struct query_origin origin = { &c->peer, c->way };
 	struct query_draft draft;
 
 	switch (query_try(context, &origin, msg, len, &draft, context->message, DNSMSG_MAX,
@@ -126,7 +129,8 @@ void connection_wait_idle(struct connection *c)
 /* --- life ------------------------------------------------------------------------------------ */
 
 bool connection_open(struct connection *c, struct connections *all, int fd, const struct addr *peer,
-		     struct tls_server *server, const struct connection_ops *ops)
+		     enum query_way way, struct tls_server *server,
+		     const struct connection_ops *ops)
 {
 	struct tls *tls = server ? tls_accept(server) : NULL;
 
@@ -137,7 +141,7 @@ bool connection_open(struct connection *c, struct connections *all, int fd, cons
 	c->all = all;
 	c->ops = ops;
 	c->peer = *peer;
-	c->is_encrypted = tls != NULL;
+	c->way = way;
 	if (stream_accept(&c->stream, all->context->loop, fd, tls ? tls_layer(tls) : NULL,
 			  &ops->stream) < 0) {
 		return false;
@@ -180,6 +184,25 @@ void connection_close(struct connection *c)
 	}
 	loop_free_later(all->context->loop, &c->deferred, free_connection);
 	all->on_closed(all->arg, &c->peer);
+}
+
+void connection_opened(struct connection *c)
+{
+	c->is_open = true;
+	if (query_way_is_encrypted(c->way)) {
+		metrics_add(c->all->context->metrics, METRIC_tls_handshakes, 1);
+	}
+}
+
+/* Who hangs up before the handshake is done, as who looks for open ports does, has not failed at
+ * it.
+ */
+void connection_failed(struct connection *c, int error)
+{
+	if (query_way_is_encrypted(c->way) && !c->is_open && error == EPROTO) {
+		metrics_add(c->all->context->metrics, METRIC_tls_failed, 1);
+	}
+	connection_close(c);
 }
 
 void connections_stop(struct connections *all)

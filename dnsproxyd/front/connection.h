@@ -57,8 +57,9 @@ struct connection {
 	struct connection *next;
 	struct connection *prev;
 	struct addr peer;
-	bool is_encrypted;
-	bool closed; /* but not yet freed */
+	enum query_way way;
+	bool is_open; /* the handshake, if any, is done */
+	bool closed;  /* but not yet freed */
 	struct stream stream;
 	struct timer idle;
 	struct open_query *open;
@@ -67,11 +68,16 @@ struct connection {
 };
 
 /* Begin with an all-zero object, as stream_accept() does, and the idle time of
- * connection_wait_idle(). Takes ownership of fd, also when it fails. With tls (NULL: clear text)
- * the connection is encrypted. The operations are borrowed. False when it cannot; then the object
+ * connection_wait_idle(). Takes ownership of fd, also when it fails. tls is for a way that is
+ * encrypted, else NULL. The operations are borrowed. False when it cannot; then the object
  * is still the caller's, and no operation is called. */
 bool connection_open(struct connection *c, struct connections *all, int fd, const struct addr *peer,
-		     struct tls_server *tls, const struct connection_ops *ops);
+		     enum query_way way, struct tls_server *tls, const struct connection_ops *ops);
+
+/* What a protocol says when its stream is open, and when it has failed: counted, and in the second
+ * case closed. */
+void connection_opened(struct connection *c);
+void connection_failed(struct connection *c, int error);
 
 /* Forget the open questions, close, free later. Harmless on one that is closed. */
 void connection_close(struct connection *c);

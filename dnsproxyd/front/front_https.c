@@ -24,7 +24,6 @@ enum {
 struct https_client {
 	struct connection base;
 	struct h2 *h2;
-	bool is_open;   /* the handshake is done */
 	bool receiving; /* in h2_receive(): what there is to send goes after it */
 };
 
@@ -200,8 +199,7 @@ static void on_open(struct stream *stream)
 {
 	struct https_client *c = client_of(stream);
 
-	count(c, METRIC_tls_handshakes);
-	c->is_open = true;
+	connection_opened(&c->base);
 	if (strcmp(tls_alpn(tls_of(stream->layer)), "h2") != 0) {
 		count(c, METRIC_https_refused);
 		connection_close(&c->base);
@@ -248,13 +246,7 @@ static void on_drained(struct stream *stream)
 
 static void on_failed(struct stream *stream, int error)
 {
-	struct https_client *c = client_of(stream);
-
-	(void)error;
-	if (!c->is_open) {
-		count(c, METRIC_tls_failed);
-	}
-	connection_close(&c->base);
+	connection_failed(&client_of(stream)->base, error);
 }
 
 /* Those that are open are still answered. */
@@ -300,7 +292,8 @@ bool front_https_accept(struct connections *connections, int fd, const struct ad
 		free(c);
 		return false;
 	}
-	if (!connection_open(&c->base, connections, fd, peer, tls, &connection_ops)) {
+	if (!connection_open(&c->base, connections, fd, peer, QUERY_BY_HTTPS, tls,
+			     &connection_ops)) {
 		h2_free(c->h2);
 		free(c);
 		return false;

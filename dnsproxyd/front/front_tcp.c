@@ -265,21 +265,12 @@ static void on_drained(struct stream *stream)
 
 static void on_failed(struct stream *stream, int error)
 {
-	struct connection *base = &client_of(stream)->base;
-
-	if (error == EPROTO && base->is_encrypted) {
-		count(base->all->context, METRIC_tls_failed, 1);
-	}
-	connection_close(base);
+	connection_failed(&client_of(stream)->base, error);
 }
 
 static void on_open(struct stream *stream)
 {
-	struct connection *base = &client_of(stream)->base;
-
-	if (base->is_encrypted) {
-		count(base->all->context, METRIC_tls_handshakes, 1);
-	}
+	connection_opened(&client_of(stream)->base);
 }
 
 /* --- the beginning and the end of a connection ----------------------------------------------- */
@@ -335,7 +326,8 @@ static bool accept_client(struct front_tcp *f, int fd, const struct addr *peer)
 		return false;
 	}
 	c->reply_bytes = REPLY_MIN_BYTES;
-	if (!connection_open(&c->base, &f->connections, fd, peer, f->tls, &connection_ops)) {
+	if (!connection_open(&c->base, &f->connections, fd, peer,
+			     f->tls ? QUERY_BY_TLS : QUERY_BY_TCP, f->tls, &connection_ops)) {
 		free(c);
 		return false;
 	}

@@ -174,7 +174,7 @@ static void on_done(struct query *query, const uint8_t *reply, size_t len)
 static void start_query(struct front_udp *f, const struct path *path,
 			const struct query_draft *draft)
 {
-	const struct query_origin origin = { &path->peer, true };
+	const struct query_origin origin = { &path->peer, QUERY_BY_UDP };
 	struct udp_query *q = take_query(f);
 	size_t len;
 
@@ -196,7 +196,7 @@ static void start_query(struct front_udp *f, const struct path *path,
 static void take_datagram(struct front_udp *f, const struct path *path, const uint8_t *msg,
 			  size_t len)
 {
-	const struct query_origin origin = { &path->peer, true };
+	const struct query_origin origin = { &path->peer, QUERY_BY_UDP };
 	struct query_draft draft;
 	size_t reply_len;
 

@@ -21,28 +21,27 @@ static void count(struct query_context *c, enum dnsproxyd_metric metric)
 }
 
 /* Largest reply. */
-static size_t reply_limit(const struct dnsmsg_query *question, bool is_udp, size_t cap)
+static size_t reply_limit(const struct dnsmsg_query *question, enum query_way way, size_t cap)
 {
-	size_t limit = is_udp ? dnsmsg_udp_limit(question, DNSMSG_UDP_PAYLOAD) : DNSMSG_MAX;
+	size_t limit =
+		way == QUERY_BY_UDP ? dnsmsg_udp_limit(question, DNSMSG_UDP_PAYLOAD) : DNSMSG_MAX;
 
 	return limit < cap ? limit : cap;
 }
 
-static const char *by_name(const struct query_origin *origin)
-{
-	if (origin->is_udp) {
-		return "udp";
-	}
-	return origin->is_encrypted ? "tls" : "tcp";
-}
+static const char *const way_tokens[] = {
+#define X(name, token) [QUERY_BY_##name] = token,
+	QUERY_WAYS(X)
+#undef X
+};
 
 static void note_reply(struct query_context *c, const struct query_origin *origin,
 		       const struct dnsmsg_query *question, const uint8_t *reply, size_t len,
 		       enum query_source source, uint64_t took_ms)
 {
 	if (querylog_wanted(c->config->log)) {
-		querylog_write(c->config->log, origin->client, by_name(origin), question, reply,
-			       len, source, took_ms);
+		querylog_write(c->config->log, origin->client, way_tokens[origin->way], question,
+			       reply, len, source, took_ms);
 	}
 }
 
@@ -91,8 +90,8 @@ static bool answer_from_cache(struct query_context *c, struct query_draft *draft
 }
 
 /* Names and types that are not for upstream servers. */
-static bool answer_special(struct query_context *c, const struct query_draft *draft, bool is_udp,
-			   size_t limit, uint8_t *buf, size_t *ret_len)
+static bool answer_special(struct query_context *c, const struct query_draft *draft,
+			   enum query_way way, size_t limit, uint8_t *buf, size_t *ret_len)
 {
 	const struct dnsmsg_query *q = &draft->question;
 	struct dnsmsg_ede ede = { DNS_EDE_SYNTHESIZED, NULL };
@@ -104,7 +103,7 @@ static bool answer_special(struct query_context *c, const struct query_draft *dr
 		len = special_answer(q, is_local ? SPECIAL_LOCAL : SPECIAL_ALWAYS, buf, &ede);
 	}
 
-	if (len == 0 && q->qtype == DNS_TYPE_ANY && is_udp) {
+	if (len == 0 && q->qtype == DNS_TYPE_ANY && way == QUERY_BY_UDP) {
 		len = special_answer_any(q, buf);
 		ede.text = "RFC 8482";
 	}
@@ -123,7 +122,7 @@ static bool limit_rate(struct query_context *c, const struct query_origin *origi
 {
 	const struct limits_params *limits = c->config->limits;
 
-	if (limits->rate_limit == 0 || !origin->is_udp ||
+	if (limits->rate_limit == 0 || origin->way != QUERY_BY_UDP ||
 	    netset_contains(&limits->rate_limit_exempt, origin->client)) {
 		return false;
 	}
@@ -182,7 +181,7 @@ static void set_keepalive(const struct query_context *c, const struct query_orig
 {
 	uint64_t units = c->config->limits->tcp_idle_timeout_ms / KEEPALIVE_UNIT;
 
-	if (q->wants_keepalive && !origin->is_udp) {
+	if (q->wants_keepalive && (origin->way == QUERY_BY_TCP || origin->way == QUERY_BY_TLS)) {
 		q->keepalive = (uint16_t)(units > UINT16_MAX ? UINT16_MAX : units);
 	}
 }
@@ -227,12 +226,12 @@ enum query_step query_try(struct query_context *c, const struct query_origin *or
 		count(c, METRIC_queries_dropped);
 		return QUERY_DROPPED;
 	}
-	limit = reply_limit(q, origin->is_udp, cap);
+	limit = reply_limit(q, origin->way, cap);
 	if (limit_rate(c, origin, q, limit, buf, ret_len, &step)) {
 		return step;
 	}
 	set_keepalive(c, origin, q);
-	q->pad_reply = q->is_padded && origin->is_encrypted;
+	q->pad_reply = q->is_padded && query_way_is_encrypted(origin->way);
 	ret_draft->is_expired = false;
 	ret_draft->verbatim = q->is_signed ? msg : NULL;
 	ret_draft->verbatim_len = len;
@@ -240,7 +239,7 @@ enum query_step query_try(struct query_context *c, const struct query_origin *or
 		init_key(c, ret_draft);
 		if (q->is_signed || !answer_from_cache(c, ret_draft, limit, buf, cap, ret_len)) {
 			source = QUERY_FROM_LOCAL;
-			if (!answer_special(c, ret_draft, origin->is_udp, limit, buf, ret_len)) {
+			if (!answer_special(c, ret_draft, origin->way, limit, buf, ret_len)) {
 				note_miss(c, ret_draft);
 				*ret_len = answer_loop(c, origin, q, limit, buf);
 				if (*ret_len == 0) {
@@ -288,7 +287,7 @@ static void log_reply(struct query *query, const uint8_t *reply, size_t len,
 		      enum query_source source)
 {
 	struct query_context *c = query->context;
-	const struct query_origin origin = { &query->client, query->is_udp, query->is_encrypted };
+	const struct query_origin origin = { &query->client, query->way };
 
 	note_reply(c, &origin, &query->draft.question, reply, len, source,
 		   loop_now_ms(c->loop) - query->started_ms);
@@ -330,7 +329,7 @@ static size_t answer_stale(struct query *query, uint8_t *buf, size_t cap)
 		ede.code = DNS_EDE_STALE_NXDOMAIN;
 	}
 	count(c, METRIC_cache_stale);
-	return dnsmsg_answer(buf, result.len, q, why, reply_limit(q, query->is_udp, cap));
+	return dnsmsg_answer(buf, result.len, q, why, reply_limit(q, query->way, cap));
 }
 
 /* What the client is told when there is no answer: the server's own reason if it gave one. */
@@ -364,7 +363,7 @@ static void on_answer(struct inflight_waiter *waiter, const struct inflight_answ
 	struct query *query = container_of(waiter, struct query, waiter);
 	struct query_context *c = query->context;
 	const struct dnsmsg_query *q = &query->draft.question;
-	size_t limit = reply_limit(q, query->is_udp, DNSMSG_MAX);
+	size_t limit = reply_limit(q, query->way, DNSMSG_MAX);
 	enum upstream_outcome outcome =
 		answer ? (enum upstream_outcome)answer->outcome : UPSTREAM_OVERLOAD;
 	struct dnsmsg_ede ede;
@@ -427,7 +426,7 @@ static void on_loading_timer(struct timer *timer)
 {
 	struct query *query = container_of(timer, struct query, stale_timer);
 	struct query_context *c = query->context;
-	size_t limit = reply_limit(&query->draft.question, query->is_udp, DNSMSG_MAX);
+	size_t limit = reply_limit(&query->draft.question, query->way, DNSMSG_MAX);
 	/* Asked first, so that the last look is after the end. */
 	bool is_loading = cachekeeper_is_loading(c->keeper);
 	size_t len;
@@ -465,7 +464,7 @@ static size_t answer_known_failure(struct query *query, uint8_t *buf, size_t cap
 	} else if (state == FAILURES_FRESH) {
 		ede.text = upstream_outcome_name((enum upstream_outcome)failure.outcome);
 		len = dnsmsg_error(&draft->question, failure.rcode, &ede, buf,
-				   reply_limit(&draft->question, query->is_udp, cap));
+				   reply_limit(&draft->question, query->way, cap));
 		log_reply(query, buf, len, QUERY_FROM_LATELY);
 	}
 	if (len > 0) {
@@ -486,7 +485,7 @@ static size_t answer_unsent(struct query *query, enum fetch_step step, uint8_t *
 	size_t len;
 
 	count(query->context, ede == &overload ? METRIC_queries_overload : METRIC_answers_failed);
-	len = dnsmsg_error(q, DNS_RCODE_SERVFAIL, ede, buf, reply_limit(q, query->is_udp, cap));
+	len = dnsmsg_error(q, DNS_RCODE_SERVFAIL, ede, buf, reply_limit(q, query->way, cap));
 	log_reply(query, buf, len, ede == &overload ? QUERY_FROM_OVERLOAD : QUERY_FROM_FAILED);
 	return len;
 }
@@ -499,7 +498,7 @@ static size_t copy_signed(struct query *query, const uint8_t *msg, size_t len)
 {
 	const struct dnsmsg_query *q = &query->draft.question;
 	uint8_t *buf = query->context->message;
-	size_t limit = reply_limit(q, query->is_udp, DNSMSG_MAX);
+	size_t limit = reply_limit(q, query->way, DNSMSG_MAX);
 
 	if (len > limit) {
 		return dnsmsg_truncated(q, buf, limit);
@@ -527,7 +526,7 @@ static void on_signed_answer(void *arg, enum upstream_outcome outcome, const uin
 	count(c, METRIC_answers_failed);
 	finish(query,
 	       dnsmsg_error(q, DNS_RCODE_SERVFAIL, &ede, c->message,
-			    reply_limit(q, query->is_udp, DNSMSG_MAX)),
+			    reply_limit(q, query->way, DNSMSG_MAX)),
 	       QUERY_FROM_FAILED);
 }
 
@@ -543,7 +542,7 @@ static enum fetch_step pass_signed(struct query *query)
 		.query = &draft->question,
 		.verbatim = draft->verbatim,
 		.verbatim_len = draft->verbatim_len,
-		.by_stream = !query->is_udp,
+		.by_stream = query->way != QUERY_BY_UDP,
 		.done = on_signed_answer,
 		.arg = query,
 	};
@@ -578,7 +577,7 @@ static size_t wait_for_answer(struct query *query, uint8_t *buf, size_t cap)
 				  on_answer);
 	}
 	if (step == FETCH_CACHED &&
-	    answer_from_cache(c, draft, reply_limit(&draft->question, query->is_udp, cap), buf, cap,
+	    answer_from_cache(c, draft, reply_limit(&draft->question, query->way, cap), buf, cap,
 			      &len)) {
 		log_reply(query, buf, len, QUERY_FROM_CACHE);
 		return len;
@@ -615,8 +614,7 @@ size_t query_start(struct query *query, struct query_context *c, const struct qu
 	query->done = done;
 	copy_draft(&query->draft, draft);
 	query->client = *origin->client;
-	query->is_udp = origin->is_udp;
-	query->is_encrypted = origin->is_encrypted;
+	query->way = origin->way;
 	query->started_ms = loop_now_ms(c->loop);
 	query->waiter = (struct inflight_waiter){ .port = NULL };
 	query->stale_timer = (struct timer){ .loop = NULL };

@@ -47,11 +47,29 @@ struct query_context {
 	void (*on_idle)(struct query_context *context); /* the last open query has ended */
 };
 
-/* Who asks. */
+/* By what a question comes, with its word in the query log. */
+#define QUERY_WAYS(X) \
+	X(UDP, "udp") \
+	X(TCP, "tcp") \
+	X(TLS, "tls") \
+	X(HTTPS, "https")
+
+enum query_way {
+#define X(name, token) QUERY_BY_##name,
+	QUERY_WAYS(X)
+#undef X
+};
+
+/* Whether nobody on the way reads along. */
+static inline bool query_way_is_encrypted(enum query_way way)
+{
+	return way == QUERY_BY_TLS || way == QUERY_BY_HTTPS;
+}
+
+/* Who asks, and by what. */
 struct query_origin {
 	const struct addr *client;
-	bool is_udp;
-	bool is_encrypted; /* nobody on the way reads along */
+	enum query_way way;
 };
 
 /* A question, understood. */
@@ -89,8 +107,7 @@ struct query {
 	query_done_fn done;
 	struct query_draft draft;
 	struct addr client;
-	bool is_udp;
-	bool is_encrypted;
+	enum query_way way;
 	uint64_t started_ms;
 	struct inflight_waiter waiter;
 	struct timer stale_timer;

@@ -300,6 +300,28 @@ def test_freshness():
     web.close()
 
 
+def test_query_log():
+    """The query log says https."""
+    web = WebListener("log.query-log=on")
+    question = base64.urlsafe_b64encode(query_bytes("logged.example", ident=0)).rstrip(b"=").decode()
+    web.curl("-o", "/dev/null", path=f"/dns-query?dns={question}")
+    web.daemon.wait_log(r"query client=127\.0\.0\.1 by=https name=logged\.example type=A rcode=0 .* from=upstream")
+    web.close()
+
+
+def test_passer_by():
+    """Who connects and hangs up has not failed at a handshake; who speaks no TLS has."""
+    before = listener().daemon.counters()
+    for words in (b"", b"GET / HTTP/1.1\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", listener().web_port), 5) as passer_by:
+            passer_by.sendall(words)
+            if words:
+                passer_by.settimeout(5)
+                passer_by.recv(4096)
+    wait_until(lambda: listener().daemon.counters()["tcp_now"] == 0, 15, "end of all connections")
+    expect(listener().daemon.counters()["tls_failed"] - before["tls_failed"], 1, "handshakes that failed")
+
+
 def test_http1():
     """A client without HTTP/2 is turned away in the handshake, or hung up on."""
     needs("curl")

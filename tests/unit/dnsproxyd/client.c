@@ -101,7 +101,7 @@ static void on_done(struct query *query, const uint8_t *reply, size_t len)
 bool client_ask(struct client *client, const char *name)
 {
 	struct addr from;
-	const struct query_origin origin = { .client = &from, .is_udp = true };
+	const struct query_origin origin = { .client = &from, .way = QUERY_BY_UDP };
 	struct query_draft draft;
 	uint8_t wire[512];
 	static uint8_t buf[DNSMSG_MAX];

@@ -148,8 +148,8 @@ static void start(struct room *room)
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
 		talk->room = room;
 		talk->fd = fds[0];
-		ck_assert(connection_open(&talk->base, &room->connections, fds[1], &peer, NULL,
-					  &ops));
+		ck_assert(connection_open(&talk->base, &room->connections, fds[1], &peer,
+					  QUERY_BY_TCP, NULL, &ops));
 	}
 }
 
@@ -389,7 +389,7 @@ START_TEST(test_not_opened)
 
 	start(&room);
 	first = room.connections.first;
-	ck_assert(!connection_open(&c, &room.connections, fd, &peer, NULL, &ops));
+	ck_assert(!connection_open(&c, &room.connections, fd, &peer, QUERY_BY_TCP, NULL, &ops));
 	ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
 	ck_assert_int_eq(errno, EBADF);
 	ck_assert_ptr_eq(room.connections.first, first);
