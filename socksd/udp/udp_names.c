@@ -221,14 +221,21 @@ static bool is_temporary(enum ares_io_status status)
 static enum udp_drop choose(struct udp_name *n, const struct addr *addresses, size_t count)
 {
 	struct addr with_port[NAMES_ADDRESSES_MAX];
+	struct addr chosen = n->addr;
+	uint8_t socket = n->socket;
+	enum udp_drop why;
 
 	count = count < NAMES_ADDRESSES_MAX ? count : NAMES_ADDRESSES_MAX;
 	for (size_t i = 0; i < count; i++) {
 		with_port[i] = addresses[i];
 		addr_set_port(&with_port[i], n->port);
 	}
-	return n->names->ops->choose(n->names->arg, n->name, with_port, count, &n->addr,
-				     &n->socket);
+	why = n->names->ops->choose(n->names->arg, n->name, with_port, count, &chosen, &socket);
+	if (why == UDP_DROP_COUNT) {
+		n->addr = chosen;
+		n->socket = socket;
+	}
+	return why;
 }
 
 static void on_lookup(void *arg, enum ares_io_status status, const struct addr *addresses,

@@ -454,6 +454,15 @@ START_TEST(test_asked_of_the_cache)
 	ck_assert_uint_eq(f.asked, 2);
 	ck_assert_uint_eq(f.chosen, 2);
 	ck_assert_int_eq(f.had.sa.sa_family, AF_INET);
+	/* Now the rules are against it. */
+	clock_jump(f.loop, UDP_NAMES_FRESH_MS);
+	f.why4 = UDP_DROP_denied;
+	check_known(&f, "a.test", "127.0.0.1:53", 2); /* until it is known that there is no AAAA */
+	wait_questions(&f, &f.dns.aaaa_count, 1);
+	clock_settle(f.loop);
+	check_dropped(&f, "a.test", UDP_DROP_denied);
+	ck_assert_uint_eq(f.dns.a_count, 1);
+	ck_assert_uint_eq(f.ready_count, 1);
 	tear_down(&f);
 }
 END_TEST
@@ -494,6 +503,36 @@ START_TEST(test_failures)
 	ck_assert(clock_reach(f.loop, &f.dns.a_count, 1));
 	clock_settle(f.loop);
 	check_dropped(&f, "a.test", UDP_DROP_unresolved);
+	tear_down(&f);
+}
+END_TEST
+
+/* What a choice that failed has said about sockets is not used: not while the other family is being
+ * asked for, nor when that is not answered. */
+START_TEST(test_a_failed_choice_changes_nothing)
+{
+	struct fixture f;
+
+	set_up(&f, AF_UNSPEC);
+	f.dns.ttl_s = 0;
+	f.dns.a = (struct fake_names_say){ 0 };
+	f.dns.aaaa = (struct fake_names_say){ .count = 1, .first = 1 };
+	get_known(&f, "a.test", "[2001:db8::1]:53");
+	clock_jump(f.loop, 5000); /* the cache forgets that there was no IPv4 */
+	f.dns.a = (struct fake_names_say){ .count = 1, .first = 1 };
+	f.why4 = UDP_DROP_sockets;
+	f.dns.hold = true;
+	check_known(&f, "a.test", "[2001:db8::1]:53", 3);
+	wait_questions(&f, &f.dns.a_count, 2);
+	fake_names_release(&f.dns);
+	f.dns.hold = true;
+	f.dns.aaaa = (struct fake_names_say){ .rcode = RCODE_SERVFAIL };
+	wait_questions(&f, &f.dns.aaaa_count, 2);
+	ck_assert_uint_eq(f.chosen, 2);
+	check_known(&f, "a.test", "[2001:db8::1]:53", 3);
+	fake_names_release(&f.dns);
+	clock_settle(f.loop);
+	check_known(&f, "a.test", "[2001:db8::1]:53", 3);
 	tear_down(&f);
 }
 END_TEST
@@ -541,5 +580,5 @@ END_TEST
 
 SUITE_MAIN("udp_names", test_those_that_wait_come_back_in_order, test_waiting_is_bounded,
 	   test_freed_while_asking, test_names_are_bounded, test_families,
-	   test_asked_again_behind_its_back, test_asked_of_the_cache, test_failures, test_forbidden,
-	   test_reset_forgets)
+	   test_asked_again_behind_its_back, test_asked_of_the_cache, test_failures,
+	   test_a_failed_choice_changes_nothing, test_forbidden, test_reset_forgets)
