@@ -179,12 +179,14 @@ static void settle(struct udp_name *n, enum udp_drop why)
 	}
 }
 
-/* Those that have waited, in their order. `ready` may do anything but free the names. */
+/* Those that have waited, in their order. `ready` may do anything but free the names: the name may
+ * be gone when it returns. */
 static void release(struct udp_name *n)
 {
 	struct udp_names *names = n->names;
 	struct waiting *w = n->first;
 	struct addr to = n->addr;
+	uint8_t socket = n->socket;
 	bool known = n->state == NAME_KNOWN;
 	enum udp_drop why = n->why;
 
@@ -195,7 +197,7 @@ static void release(struct udp_name *n)
 
 		names->waiting_count--;
 		names->waiting_bytes -= w->len;
-		names->ops->ready(names->arg, known ? &to : NULL, n->socket, why, w->bytes, w->len);
+		names->ops->ready(names->arg, known ? &to : NULL, socket, why, w->bytes, w->len);
 		free(w);
 		w = next;
 	}

@@ -35,6 +35,7 @@ struct fixture {
 	enum udp_drop why4; /* UDP_DROP_COUNT: the addresses are fine */
 	enum udp_drop why6;
 	uint8_t socket;
+	bool crowd; /* in `ready`: use as many other names as there is room for */
 	/* what it was asked and told */
 	unsigned asked;
 	unsigned chosen;
@@ -84,6 +85,21 @@ static enum udp_drop choose(void *arg, const char *name, const struct addr *addr
 	return UDP_DROP_COUNT;
 }
 
+static enum udp_names_answer find(struct fixture *f, const char *name, uint8_t byte);
+
+static void crowd(struct fixture *f)
+{
+	char name[16];
+
+	f->crowd = false;
+	f->forbid = true; /* known to lead nowhere at once */
+	for (int i = 0; i < UDP_NAMES_MAX; i++) {
+		snprintf(name, sizeof name, "crowd%d.test", i);
+		ck_assert_int_eq(find(f, name, 0), UDP_NAMES_DROP);
+	}
+	f->forbid = false;
+}
+
 static void ready(void *arg, const struct addr *to, uint8_t socket, enum udp_drop why,
 		  const uint8_t *bytes, size_t len)
 {
@@ -96,6 +112,9 @@ static void ready(void *arg, const struct addr *to, uint8_t socket, enum udp_dro
 		r->to = *to;
 	}
 	f->ready_count++;
+	if (f->crowd) {
+		crowd(f);
+	}
 }
 
 static const struct udp_names_ops ops = { .may_ask = may_ask, .choose = choose, .ready = ready };
@@ -280,6 +299,29 @@ START_TEST(test_freed_while_asking)
 	ck_assert_uint_eq(f.chosen, 1);
 	tear_down(&f);
 	ck_assert_uint_eq(f.ready_count, 1);
+}
+END_TEST
+
+/* `ready` may use other names, even so many that the one it is called for has to go. */
+START_TEST(test_ready_uses_other_names)
+{
+	struct fixture f;
+
+	set_up(&f, AF_UNSPEC);
+	f.dns.hold = true;
+	for (uint8_t i = 0; i < 3; i++) {
+		ck_assert_int_eq(find(&f, "a.test", i), UDP_NAMES_WAIT);
+	}
+	wait_questions(&f, &f.dns.a_count, 1);
+	f.crowd = true;
+	fake_names_release(&f.dns);
+	wait_ready(&f, 3);
+	for (uint8_t i = 0; i < 3; i++) {
+		ck_assert_uint_eq(f.ready[i].first, i);
+		ck_assert_uint_eq(f.ready[i].socket, 3);
+		ck_assert_int_eq(f.ready[i].to.sa.sa_family, AF_INET);
+	}
+	tear_down(&f);
 }
 END_TEST
 
@@ -579,6 +621,6 @@ START_TEST(test_reset_forgets)
 END_TEST
 
 SUITE_MAIN("udp_names", test_those_that_wait_come_back_in_order, test_waiting_is_bounded,
-	   test_freed_while_asking, test_names_are_bounded, test_families,
-	   test_asked_again_behind_its_back, test_asked_of_the_cache, test_failures,
+	   test_freed_while_asking, test_ready_uses_other_names, test_names_are_bounded,
+	   test_families, test_asked_again_behind_its_back, test_asked_of_the_cache, test_failures,
 	   test_a_failed_choice_changes_nothing, test_forbidden, test_reset_forgets)
