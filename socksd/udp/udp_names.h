@@ -56,7 +56,8 @@ struct udp_names *udp_names_new(struct resolver *resolver, struct loop *loop, in
 /* What waits is freed, without a call. NULL is fine. */
 void udp_names_free(struct udp_names *names);
 
-/* The rules, or the family, are other ones: forget what has been chosen. */
+/* The rules, the family or the servers are other ones, or about to be: forget what has been chosen.
+ * What is being asked for is asked for anew when it ends. */
 void udp_names_reset(struct udp_names *names, int family);
 
 enum udp_names_answer {

@@ -620,7 +620,81 @@ START_TEST(test_reset_forgets)
 }
 END_TEST
 
+/* A lookup that a reload overtakes begins anew: with the new rules, and the new family. */
+START_TEST(test_reset_while_asking)
+{
+	struct fixture f;
+	char text[ADDR_TEXT_MAX];
+
+	set_up(&f, AF_INET);
+	f.dns.hold = true;
+	f.dns.aaaa = (struct fake_names_say){ .count = 1, .first = 1 };
+	ck_assert_int_eq(find(&f, "a.test", 0), UDP_NAMES_WAIT);
+	ck_assert_int_eq(find(&f, "b.test", 0), UDP_NAMES_WAIT);
+	wait_questions(&f, &f.dns.a_count, 2);
+	udp_names_reset(f.names, AF_INET6);
+	ck_assert_int_eq(find(&f, "a.test", 1), UDP_NAMES_WAIT);
+	fake_names_release(&f.dns);
+	wait_ready(&f, 3);
+	ck_assert_uint_eq(f.asked, 4);
+	ck_assert_uint_eq(f.chosen, 2); /* no IPv4 address was */
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_str_eq(addr_format(&f.ready[i].to, text, sizeof text),
+				 "[2001:db8::1]:53");
+	}
+	/* Only once. */
+	check_known(&f, "a.test", "[2001:db8::1]:53", 3);
+	ck_assert_uint_eq(f.asked, 4);
+	/* What is forbidden by now is dropped, and asked for no more. */
+	f.dns.hold = true;
+	f.dns.aaaa_count = 0;
+	ck_assert_int_eq(find(&f, "c.test", 0), UDP_NAMES_WAIT);
+	wait_questions(&f, &f.dns.aaaa_count, 1);
+	udp_names_reset(f.names, AF_UNSPEC);
+	f.forbid = true;
+	f.dns.aaaa = (struct fake_names_say){ 0 };
+	fake_names_release(&f.dns);
+	wait_ready(&f, 4);
+	ck_assert_int_eq(f.ready[3].why, UDP_DROP_denied);
+	ck_assert_uint_eq(f.dns.aaaa_count, 1);
+	ck_assert_uint_eq(f.dns.a_count, 2);
+	tear_down(&f);
+}
+END_TEST
+
+/* With other servers, the old ones' lookups are cancelled: those that wait get the new ones'
+ * answer. */
+START_TEST(test_other_servers_while_asking)
+{
+	struct fixture f;
+	struct fake_names other;
+	struct dns_params params;
+	char text[ADDR_TEXT_MAX];
+
+	set_up(&f, AF_UNSPEC);
+	fake_names_start(&other, f.loop);
+	other.a.first = 9;
+	other.aaaa = (struct fake_names_say){ .count = 1, .first = 9 };
+	params = f.params;
+	params.servers.items = &other.dns.addr;
+	f.dns.hold = true;
+	ck_assert_int_eq(find(&f, "a.test", 0), UDP_NAMES_WAIT);
+	ck_assert_int_eq(find(&f, "b.test", 0), UDP_NAMES_WAIT);
+	wait_questions(&f, &f.dns.a_count, 2);
+	/* As worker_reload() does it. */
+	udp_names_reset(f.names, AF_UNSPEC);
+	ck_assert_int_eq(resolver_configure(f.resolver, &params), 0);
+	wait_ready(&f, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_str_eq(addr_format(&f.ready[i].to, text, sizeof text), "127.0.0.9:53");
+	}
+	fake_names_stop(&other);
+	tear_down(&f);
+}
+END_TEST
+
 SUITE_MAIN("udp_names", test_those_that_wait_come_back_in_order, test_waiting_is_bounded,
 	   test_freed_while_asking, test_ready_uses_other_names, test_names_are_bounded,
 	   test_families, test_asked_again_behind_its_back, test_asked_of_the_cache, test_failures,
-	   test_a_failed_choice_changes_nothing, test_forbidden, test_reset_forgets)
+	   test_a_failed_choice_changes_nothing, test_forbidden, test_reset_forgets,
+	   test_reset_while_asking, test_other_servers_while_asking)
