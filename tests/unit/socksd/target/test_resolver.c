@@ -377,6 +377,42 @@ START_TEST(test_configure)
 }
 END_TEST
 
+/* Those whose lookup is cancelled ask the new servers at once: for what the others, which are still
+ * to be told, were waiting for as well. */
+START_TEST(test_asked_again_while_cancelled)
+{
+	static const char *const names[] = { "a.test", "b.test", "c.test" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct fixture f;
+		struct fake_names other;
+		struct dns_params params;
+
+		set_up(&f);
+		fake_names_start(&other, f.loop);
+		other.a.first = 9;
+		params = f.params;
+		params.servers.items = &other.dns.addr;
+		f.dns.hold = true;
+		for (int k = 0; k < (int)ARRAY_SIZE(names); k++) {
+			ask(&f, k, names[k], AF_INET);
+		}
+		wait_questions(&f, ARRAY_SIZE(names));
+		f.next = names[i];
+		f.next_count = ARRAY_SIZE(names);
+		ck_assert_int_eq(resolver_configure(f.resolver, &params), 0);
+		wait_answers(&f, 2 * ARRAY_SIZE(names));
+		for (unsigned k = 0; k < f.answer_count; k++) {
+			ck_assert_int_eq(f.answers[k].status,
+					 f.answers[k].id < 10 ? ARES_IO_CANCELLED : ARES_IO_OK);
+		}
+		ck_assert_uint_eq(other.a_count, 1);
+		fake_names_stop(&other);
+		tear_down(&f);
+	}
+}
+END_TEST
+
 /* Everybody is told once, who asks again then as well. */
 START_TEST(test_free)
 {
@@ -404,4 +440,4 @@ END_TEST
 
 SUITE_MAIN("resolver", test_joined, test_asked_again_while_told, test_remembered,
 	   test_many_addresses, test_families_are_apart, test_the_cache_changes_while_told,
-	   test_no_answer, test_configure, test_free)
+	   test_no_answer, test_configure, test_asked_again_while_cancelled, test_free)
