@@ -36,6 +36,7 @@ struct fixture {
 	/* What who is told asks in turn; NULL: nothing. */
 	const char *next;
 	unsigned next_count;
+	bool forget; /* who is told has the cache emptied */
 };
 
 /* Somebody who asks. */
@@ -67,9 +68,13 @@ static void on_lookup(void *arg, enum ares_io_status status, const struct addr *
 	if (f->next && f->next_count > 0) {
 		f->next_count--;
 		ask(f, caller->id + 10, f->next, AF_INET);
-		/* What was given is valid for the whole call. */
-		ck_assert(count == 0 || addr_equal(&addresses[0], &a->first));
 	}
+	if (f->forget) {
+		f->params.cache_names = 0;
+		ck_assert_int_eq(resolver_configure(f->resolver, &f->params), 0);
+	}
+	/* What was given is valid for the whole call. */
+	ck_assert(count == 0 || addr_equal(&addresses[0], &a->first));
 }
 
 static void ask(struct fixture *f, int id, const char *name, int family)
@@ -168,6 +173,42 @@ START_TEST(test_joined)
 				 f.answers[i].id == 2 ? AF_INET6 : AF_INET);
 	}
 	tear_down(&f);
+}
+END_TEST
+
+/* In whatever order they are answered, each can be asked for again. */
+START_TEST(test_answered_out_of_order)
+{
+	static const char *const names[] = { "a.test", "b.test", "c.test" };
+	static const size_t orders[][3] = {
+		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+		struct fixture f;
+		struct fake_names was;
+
+		set_up(&f);
+		f.dns.ttl_s = 0;
+		f.dns.hold = true;
+		for (int k = 0; k < 3; k++) {
+			ask(&f, k, names[k], AF_INET);
+			wait_questions(&f, (unsigned)k + 1);
+		}
+		was = f.dns;
+		for (size_t k = 0; k < 3; k++) {
+			f.dns.held[k] = was.held[orders[i][k]];
+		}
+		fake_names_release(&f.dns);
+		wait_answers(&f, 3);
+		for (int k = 0; k < 3; k++) {
+			check_answer(&f, (unsigned)k, (int)orders[i][k], ARES_IO_OK, "127.0.0.1");
+			ask(&f, 10 + k, names[k], AF_INET);
+		}
+		wait_answers(&f, 6);
+		check_counts(&f, 6, 0, 0);
+		tear_down(&f);
+	}
 }
 END_TEST
 
@@ -286,23 +327,21 @@ START_TEST(test_families_are_apart)
 }
 END_TEST
 
-/* An answer from the cache may end what is in it. */
+/* Who is told may end what is in the cache. */
 START_TEST(test_the_cache_changes_while_told)
 {
 	struct fixture f;
 
 	set_up(&f);
-	f.params.cache_names = 1;
-	ck_assert_int_eq(resolver_configure(f.resolver, &f.params), 0);
 	f.dns.a = (struct fake_names_say){ .count = 4, .first = 5 };
 	ask(&f, 0, "a.test", AF_INET);
 	wait_answers(&f, 1);
-	f.next = "localhost"; /* which the hosts file knows, at once */
-	f.next_count = 1;
+	f.forget = true;
 	ask(&f, 1, "a.test", AF_INET);
 	check_answer(&f, 1, 1, ARES_IO_OK, "127.0.0.5");
-	ck_assert_uint_eq(f.answer_count, 3);
-	check_answer(&f, 2, 11, ARES_IO_OK, "127.0.0.1");
+	ask(&f, 2, "a.test", AF_INET);
+	ck_assert_uint_eq(f.answer_count, 2);
+	wait_answers(&f, 3);
 	tear_down(&f);
 }
 END_TEST
@@ -315,8 +354,8 @@ START_TEST(test_no_answer)
 	f.dns.hold = true;
 	ask(&f, 0, "a.test", AF_INET);
 	wait_questions(&f, 1);
-	clock_jump(f.loop, TIMEOUT_MS);
-	clock_settle(f.loop);
+	clock_jump(f.loop, TIMEOUT_MS - 100);
+	wait_questions(&f, 1);
 	ck_assert_uint_eq(f.answer_count, 0);
 	for (unsigned i = 0; i < TRIES_MS / 100 && f.answer_count == 0; i++) {
 		clock_jump(f.loop, 100);
@@ -338,9 +377,12 @@ START_TEST(test_configure)
 	struct fixture f;
 	struct fake_names other;
 	struct dns_params params;
+	struct addr both[2];
 
 	set_up(&f);
 	fake_names_start(&other, f.loop);
+	both[0] = other.dns.addr;
+	both[1] = f.dns.dns.addr;
 	other.a.first = 9;
 	ask(&f, 0, "a.test", AF_INET);
 	wait_answers(&f, 1);
@@ -363,7 +405,21 @@ START_TEST(test_configure)
 	check_answer(&f, 3, 3, ARES_IO_OK, "127.0.0.9");
 	check_answer(&f, 4, 4, ARES_IO_OK, "127.0.0.9");
 	ck_assert_uint_eq(f.dns.dns.udp_count, 2);
-	/* Fewer servers, that is others as well; and the size of the cache. */
+	/* So it is with one more, */
+	params.servers = (struct addr_list){ .items = both, .count = 2 };
+	ck_assert_int_eq(resolver_configure(f.resolver, &params), 0);
+	ask(&f, 7, "a.test", AF_INET);
+	ck_assert_uint_eq(f.answer_count, 5);
+	wait_answers(&f, 6);
+	check_answer(&f, 5, 7, ARES_IO_OK, "127.0.0.9");
+	f.answer_count = 5;
+	/* and with one less. Then the cache is to keep nothing. */
+	params.servers.count = 1;
+	ck_assert_int_eq(resolver_configure(f.resolver, &params), 0);
+	ask(&f, 8, "a.test", AF_INET);
+	ck_assert_uint_eq(f.answer_count, 5);
+	wait_answers(&f, 6);
+	f.answer_count = 5;
 	params.cache_names = 0;
 	ck_assert_int_eq(resolver_configure(f.resolver, &params), 0);
 	ask(&f, 5, "a.test", AF_INET);
@@ -371,7 +427,7 @@ START_TEST(test_configure)
 	ask(&f, 6, "a.test", AF_INET);
 	ck_assert_uint_eq(f.answer_count, 6);
 	wait_answers(&f, 7);
-	ck_assert_uint_eq(other.a_count, 4);
+	ck_assert_uint_eq(other.a_count, 6);
 	fake_names_stop(&other);
 	tear_down(&f);
 }
@@ -438,6 +494,7 @@ START_TEST(test_free)
 }
 END_TEST
 
-SUITE_MAIN("resolver", test_joined, test_asked_again_while_told, test_remembered,
-	   test_many_addresses, test_families_are_apart, test_the_cache_changes_while_told,
-	   test_no_answer, test_configure, test_asked_again_while_cancelled, test_free)
+SUITE_MAIN("resolver", test_joined, test_answered_out_of_order, test_asked_again_while_told,
+	   test_remembered, test_many_addresses, test_families_are_apart,
+	   test_the_cache_changes_while_told, test_no_answer, test_configure,
+	   test_asked_again_while_cancelled, test_free)
