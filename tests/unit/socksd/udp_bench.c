@@ -23,10 +23,7 @@ struct addr udp_bench_addr(const char *text)
 {
 	struct addr a;
 
-	ck_assert_msg(addr_parse(text, 1, &a) == 0, "%s", text);
-	if (!strchr(text, ':')) {
-		addr_set_port(&a, 0);
-	}
+	ck_assert_msg(addr_parse_ip(text, &a) == 0 || addr_parse(text, 1, &a) == 0, "%s", text);
 	return a;
 }
 
@@ -52,7 +49,8 @@ static const char *whole_text(const struct udp_bench *b, const char *text, char 
 {
 	char server[ADDR_TEXT_MAX];
 
-	snprintf(whole, TEXT_MAX, "%s%s\n[dns]\nserver = %s\n", UDP_BENCH_LISTEN, text,
+	snprintf(whole, TEXT_MAX, "%s%s\n%sserver = %s\n", UDP_BENCH_LISTEN, text,
+		 strstr(text, "[dns]") ? "" : "[dns]\n",
 		 addr_format(&b->dns.dns.addr, server, sizeof server));
 	return whole;
 }
@@ -157,7 +155,7 @@ bool udp_bench_quiet(int fd)
 {
 	char byte;
 
-	return recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && errno == EAGAIN;
 }
 
 bool udp_bench_got(int fd, char byte, struct addr *ret_from)

@@ -25,7 +25,8 @@ struct udp_bench {
 	int fd;             /* the client's socket, of 127.0.0.1 */
 };
 
-/* The configuration is UDP_BENCH_LISTEN, the text, and the DNS server, which begins with a section.
+/* The configuration is UDP_BENCH_LISTEN, the text, and the DNS server; a [dns] in the text is its
+ * last section.
  * The client says that it will send from `said`; NULL: it does not know. */
 void udp_bench_start(struct udp_bench *bench, const char *text, const struct addr *said);
 void udp_bench_stop(struct udp_bench *bench);
