@@ -199,6 +199,28 @@ START_TEST(test_bounded)
 }
 END_TEST
 
+/* One that could not begin takes no place, although its session is still there to be read. */
+START_TEST(test_a_failure_takes_no_place)
+{
+	struct session_bench b;
+	int first;
+
+	session_bench_start(&b, SECTION "[limits]\nmax-udp-per-client = 1\n");
+	b.slots_left = 0;
+	request(&b);
+	expect_reply(&b, REP_FAILURE);
+	first = b.client;
+	b.client = -1;
+	ck_assert_uint_eq(b.ended, 0);
+	check_open(&b, 0);
+	b.slots_left = 1;
+	associate(&b);
+	check_open(&b, 1);
+	close(first);
+	session_bench_stop(&b);
+}
+END_TEST
+
 /* What is said on the connection is nothing, up to a limit. */
 START_TEST(test_control_bytes)
 {
@@ -276,5 +298,5 @@ START_TEST(test_reload)
 }
 END_TEST
 
-SUITE_MAIN("session_associate", test_life, test_refusals, test_bounded, test_control_bytes,
-	   test_idle, test_reload)
+SUITE_MAIN("session_associate", test_life, test_refusals, test_bounded,
+	   test_a_failure_takes_no_place, test_control_bytes, test_idle, test_reload)
