@@ -136,6 +136,7 @@ START_TEST(test_life)
 		ck_assert(!passes(&b, fd, &at, target_fd, &target));
 		ck_assert_int_eq(session_bench_metric(&b, METRIC_bytes_up), 1);
 		ck_assert_int_eq(session_bench_metric(&b, METRIC_handshake_gone), 0);
+		ck_assert_int_eq(session_bench_metric(&b, METRIC_resets_passed), reset);
 		close(fd);
 		close(target_fd);
 		session_bench_stop(&b);
