@@ -121,6 +121,10 @@ START_TEST(test_answers)
 		  "deny 127.0.0.1:1080: guard, own_listener\n" },
 		{ ANY, "destination=[::ffff:127.0.0.1]:1080", 3,
 		  "deny 127.0.0.1:1080: guard, own_listener\n" },
+		{ "[listen a]\naddress = 127.0.0.1:1080, 127.0.0.1:1081\n",
+		  "destination=127.0.0.1:1081", 3, "deny 127.0.0.1:1081: guard, own_listener\n" },
+		{ rules, "client=::ffff:10.1.1.1 destination=192.0.2.1:1", 0,
+		  "allow 192.0.2.1:1: [rule far] at test:20\n" },
 		/* BIND: denied unless allowed. The peer is not connected to. */
 		{ ANY, "command=bind destination=192.0.2.1:21", 3,
 		  "deny 192.0.2.1:21: no rule matches\n" },
