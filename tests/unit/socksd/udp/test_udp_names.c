@@ -359,89 +359,73 @@ END_TEST
 
 /* --- families -------------------------------------------------------------------------------- */
 
+static const struct {
+	int family;
+	struct fake_names_say a;
+	struct fake_names_say aaaa;
+	enum udp_drop why4; /* 0: allowed */
+	enum udp_drop why6;
+	const char *address; /* NULL: none */
+	enum udp_drop why;
+	unsigned a_count;
+	unsigned aaaa_count;
+} families[] = {
+	{ AF_UNSPEC, { 0, 2, 1 }, { 0, 1, 1 }, 0, 0, "127.0.0.1:53", 0, 1, 0 },
+	{ AF_INET, { 0, 1, 1 }, { 0, 1, 1 }, 0, 0, "127.0.0.1:53", 0, 1, 0 },
+	{ AF_INET6, { 0, 1, 1 }, { 0, 1, 1 }, 0, 0, "[2001:db8::1]:53", 0, 0, 1 },
+	{ AF_UNSPEC, { 0 }, { 0, 1, 1 }, 0, 0, "[2001:db8::1]:53", 0, 1, 1 },
+	{ AF_INET, { 0 }, { 0, 1, 1 }, 0, 0, NULL, UDP_DROP_unresolved, 1, 0 },
+	{ AF_INET6, { 0, 1, 1 }, { 0 }, 0, 0, NULL, UDP_DROP_unresolved, 0, 1 },
+	{ AF_UNSPEC, { 0 }, { 0 }, 0, 0, NULL, UDP_DROP_unresolved, 1, 1 },
+	/* A name that does not exist has no other addresses. */
+	{ AF_UNSPEC, { RCODE_NXDOMAIN, 0, 0 }, { 0, 1, 1 }, 0, 0, NULL, UDP_DROP_unresolved, 1, 0 },
+	/* The reason that tells more. */
+	{ AF_UNSPEC, { 0, 1, 1 }, { 0, 1, 1 }, UDP_DROP_denied, 0, "[2001:db8::1]:53", 0, 1, 1 },
+	{ AF_UNSPEC, { 0, 1, 1 }, { 0 }, UDP_DROP_denied, 0, NULL, UDP_DROP_denied, 1, 1 },
+	{ AF_UNSPEC,
+	  { 0 },
+	  { 0, 1, 1 },
+	  0,
+	  UDP_DROP_unreachable,
+	  NULL,
+	  UDP_DROP_unreachable,
+	  1,
+	  1 },
+	{ AF_UNSPEC,
+	  { 0, 1, 1 },
+	  { 0, 1, 1 },
+	  UDP_DROP_sockets,
+	  UDP_DROP_unreachable,
+	  NULL,
+	  UDP_DROP_sockets,
+	  1,
+	  1 },
+};
+
 START_TEST(test_families)
 {
-	static const struct {
-		int family;
-		struct fake_names_say a;
-		struct fake_names_say aaaa;
-		enum udp_drop why4; /* 0: allowed */
-		enum udp_drop why6;
-		const char *address; /* NULL: none */
-		enum udp_drop why;
-		unsigned a_count;
-		unsigned aaaa_count;
-	} table[] = {
-		{ AF_UNSPEC, { 0, 2, 1 }, { 0, 1, 1 }, 0, 0, "127.0.0.1:53", 0, 1, 0 },
-		{ AF_INET, { 0, 1, 1 }, { 0, 1, 1 }, 0, 0, "127.0.0.1:53", 0, 1, 0 },
-		{ AF_INET6, { 0, 1, 1 }, { 0, 1, 1 }, 0, 0, "[2001:db8::1]:53", 0, 0, 1 },
-		{ AF_UNSPEC, { 0 }, { 0, 1, 1 }, 0, 0, "[2001:db8::1]:53", 0, 1, 1 },
-		{ AF_INET, { 0 }, { 0, 1, 1 }, 0, 0, NULL, UDP_DROP_unresolved, 1, 0 },
-		{ AF_INET6, { 0, 1, 1 }, { 0 }, 0, 0, NULL, UDP_DROP_unresolved, 0, 1 },
-		{ AF_UNSPEC, { 0 }, { 0 }, 0, 0, NULL, UDP_DROP_unresolved, 1, 1 },
-		/* A name that does not exist has no other addresses. */
-		{ AF_UNSPEC,
-		  { RCODE_NXDOMAIN, 0, 0 },
-		  { 0, 1, 1 },
-		  0,
-		  0,
-		  NULL,
-		  UDP_DROP_unresolved,
-		  1,
-		  0 },
-		/* The reason that tells more. */
-		{ AF_UNSPEC,
-		  { 0, 1, 1 },
-		  { 0, 1, 1 },
-		  UDP_DROP_denied,
-		  0,
-		  "[2001:db8::1]:53",
-		  0,
-		  1,
-		  1 },
-		{ AF_UNSPEC, { 0, 1, 1 }, { 0 }, UDP_DROP_denied, 0, NULL, UDP_DROP_denied, 1, 1 },
-		{ AF_UNSPEC,
-		  { 0 },
-		  { 0, 1, 1 },
-		  0,
-		  UDP_DROP_unreachable,
-		  NULL,
-		  UDP_DROP_unreachable,
-		  1,
-		  1 },
-		{ AF_UNSPEC,
-		  { 0, 1, 1 },
-		  { 0, 1, 1 },
-		  UDP_DROP_sockets,
-		  UDP_DROP_unreachable,
-		  NULL,
-		  UDP_DROP_sockets,
-		  1,
-		  1 },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		struct fixture f;
 		char text[ADDR_TEXT_MAX] = "";
 
-		set_up(&f, table[i].family);
-		f.dns.a = table[i].a;
-		f.dns.aaaa = table[i].aaaa;
-		f.why4 = table[i].why4 ? table[i].why4 : UDP_DROP_COUNT;
-		f.why6 = table[i].why6 ? table[i].why6 : UDP_DROP_COUNT;
+		set_up(&f, families[i].family);
+		f.dns.a = families[i].a;
+		f.dns.aaaa = families[i].aaaa;
+		f.why4 = families[i].why4 ? families[i].why4 : UDP_DROP_COUNT;
+		f.why6 = families[i].why6 ? families[i].why6 : UDP_DROP_COUNT;
 		ck_assert_int_eq(find(&f, "a.test", 0), UDP_NAMES_WAIT);
 		wait_ready(&f, 1);
-		if (table[i].address) {
+		if (families[i].address) {
 			addr_format(&f.ready[0].to, text, sizeof text);
-			ck_assert_msg(strcmp(text, table[i].address) == 0, "%zu: %s", i, text);
-			check_known(&f, "a.test", table[i].address, f.socket);
+			ck_assert_msg(strcmp(text, families[i].address) == 0, "%zu: %s", i, text);
+			check_known(&f, "a.test", families[i].address, f.socket);
 		} else {
 			ck_assert_int_eq(f.ready[0].to.sa.sa_family, AF_UNSPEC);
-			ck_assert_msg(f.ready[0].why == table[i].why, "%zu", i);
-			check_dropped(&f, "a.test", table[i].why);
+			ck_assert_msg(f.ready[0].why == families[i].why, "%zu", i);
+			check_dropped(&f, "a.test", families[i].why);
 		}
-		ck_assert_msg(f.dns.a_count == table[i].a_count, "%zu", i);
-		ck_assert_msg(f.dns.aaaa_count == table[i].aaaa_count, "%zu", i);
+		ck_assert_msg(f.dns.a_count == families[i].a_count, "%zu", i);
+		ck_assert_msg(f.dns.aaaa_count == families[i].aaaa_count, "%zu", i);
 		tear_down(&f);
 	}
 }
