@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/container.h"
+#include "common/log.h"
 
 #include "tests/unit/common/fake_clock.h"
 #include "tests/unit/socksd/session_bench.h"
@@ -296,6 +297,42 @@ START_TEST(test_strangers)
 }
 END_TEST
 
+/* Whoever is kept out is no reason why the session ends: the log shows no rule for it. */
+START_TEST(test_rules_of_strangers_are_not_logged)
+{
+	struct session_bench b;
+	struct addr at;
+	char text[2048];
+	FILE *file = tmpfile();
+	int old = dup(STDERR_FILENO);
+	size_t n;
+
+	clock_stop();
+	session_bench_start(&b, SECTION "[rule stranger]\naction = deny\n"
+					"destination = 127.0.0.3\n[rule b]\naction = allow\n"
+					"command = bind\n" QUICK);
+	at = wait_for(&b, "0.0.0.0");
+	at = ip("127.0.0.1", addr_port(&at));
+	check_stranger(&b, "127.0.0.3", &at);
+	log_set_level(LOG_LEVEL_INFO);
+	ck_assert_int_ge(dup2(fileno(file), STDERR_FILENO), 0);
+	clock_jump(b.context.loop, BIND_TIMEOUT_MS);
+	clock_jump(b.context.loop, LINGER_MS_MAX);
+	dup2(old, STDERR_FILENO);
+	close(old);
+	log_set_level(LOG_LEVEL_ERROR);
+	rewind(file);
+	n = fread(text, 1, sizeof text - 1, file);
+	text[n] = '\0';
+	fclose(file);
+	ck_assert_uint_eq(b.ended, 1);
+	ck_assert_msg(strstr(text, "end=bind_timeout") != NULL, "%s", text);
+	ck_assert_msg(strstr(text, "stranger") == NULL, "%s", text);
+	session_bench_stop(&b);
+	clock_go_on();
+}
+END_TEST
+
 /* The client leaves: before anybody listens, or while it waits. */
 START_TEST(test_the_client_leaves)
 {
@@ -445,5 +482,6 @@ START_TEST(test_ended)
 END_TEST
 
 SUITE_MAIN("session_bind", test_peer, test_refusals, test_a_name_that_is_denied, test_bounded,
-	   test_nobody_comes, test_strangers, test_the_client_leaves, test_needs_connect,
-	   test_needs_connect_without_a_listener, test_reload_while_waiting, test_ended)
+	   test_nobody_comes, test_strangers, test_rules_of_strangers_are_not_logged,
+	   test_the_client_leaves, test_needs_connect, test_needs_connect_without_a_listener,
+	   test_reload_while_waiting, test_ended)
