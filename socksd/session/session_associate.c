@@ -71,6 +71,7 @@ enum progress session_start_associate(struct session *s)
 		return session_refuse_request(s, reply, reason);
 	}
 	if (start(s, &address) < 0) {
+		session_end_associate(s); /* not only when the client has read why */
 		return session_refuse_request(s, SOCKS5_GENERAL_FAILURE, SESSION_END_UNREACHABLE);
 	}
 	session_count(s, METRIC_udp_associations, 1);

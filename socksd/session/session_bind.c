@@ -151,6 +151,7 @@ static void on_stranger(void *arg, const struct addr *peer, const char *why)
 	char client[ADDR_TEXT_MAX];
 	char text[ADDR_TEXT_MAX];
 
+	session_note_rule(s, NULL); /* of theirs: the session does not end by it */
 	session_count(s, METRIC_bind_strangers, 1);
 	log_event(LOG_LEVEL_DEBUG, "bind-stranger",
 		  KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),

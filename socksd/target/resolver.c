@@ -31,7 +31,8 @@ struct flight {
 	struct flight *next;
 	struct flight *prev;
 	struct resolver *resolver;
-	struct waiter *waiters; /* first come, first called */
+	const struct ares_io *ares; /* who is asked */
+	struct waiter *waiters;     /* first come, first called */
 	struct waiter **waiters_end;
 	int family;
 	char name[];
@@ -160,11 +161,12 @@ static void count(struct resolver *r, enum socksd_metric metric)
 	}
 }
 
+/* One that can be joined: not one that is about to be cancelled with the servers of before. */
 static struct flight *find_flight(const struct resolver *r, const char *name, int family)
 {
 	struct flight *f = r->flights;
 
-	while (f && (f->family != family || strcmp(f->name, name) != 0)) {
+	while (f && (f->ares != r->ares || f->family != family || strcmp(f->name, name) != 0)) {
 		f = f->next;
 	}
 	return f;
@@ -179,6 +181,7 @@ static struct flight *new_flight(struct resolver *r, const char *name, int famil
 		return NULL;
 	}
 	f->resolver = r;
+	f->ares = r->ares;
 	f->family = family;
 	f->waiters_end = &f->waiters;
 	memcpy(f->name, name, len);

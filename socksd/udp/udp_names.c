@@ -22,8 +22,8 @@ struct udp_name {
 		NAME_FAILED,
 	} state;
 	bool asking;
-	bool in_find; /* an answer is not to be passed on: udp_names_find() is waiting for it */
-	int family;   /* being asked for */
+	bool again; /* what is being asked for is outdated */
+	int family; /* being asked for */
 	uint16_t port;
 	enum udp_drop why; /* FAILED */
 	struct addr addr;
@@ -98,6 +98,7 @@ void udp_names_reset(struct udp_names *names, int family)
 	names->family = family;
 	for (struct udp_name *n = names->list; n; n = n->next) {
 		n->state = NAME_UNKNOWN;
+		n->again = n->asking;
 		n->fresh_until_ms = 0;
 		n->addr = (struct addr){ 0 };
 	}
@@ -179,12 +180,14 @@ static void settle(struct udp_name *n, enum udp_drop why)
 	}
 }
 
-/* Those that have waited, in their order. `ready` may do anything but free the names. */
+/* Those that have waited, in their order. `ready` may do anything but free the names: the name may
+ * be gone when it returns. */
 static void release(struct udp_name *n)
 {
 	struct udp_names *names = n->names;
 	struct waiting *w = n->first;
 	struct addr to = n->addr;
+	uint8_t socket = n->socket;
 	bool known = n->state == NAME_KNOWN;
 	enum udp_drop why = n->why;
 
@@ -195,7 +198,7 @@ static void release(struct udp_name *n)
 
 		names->waiting_count--;
 		names->waiting_bytes -= w->len;
-		names->ops->ready(names->arg, known ? &to : NULL, n->socket, why, w->bytes, w->len);
+		names->ops->ready(names->arg, known ? &to : NULL, socket, why, w->bytes, w->len);
 		free(w);
 		w = next;
 	}
@@ -221,14 +224,37 @@ static bool is_temporary(enum ares_io_status status)
 static enum udp_drop choose(struct udp_name *n, const struct addr *addresses, size_t count)
 {
 	struct addr with_port[NAMES_ADDRESSES_MAX];
+	struct addr chosen = n->addr;
+	uint8_t socket = n->socket;
+	enum udp_drop why;
 
 	count = count < NAMES_ADDRESSES_MAX ? count : NAMES_ADDRESSES_MAX;
 	for (size_t i = 0; i < count; i++) {
 		with_port[i] = addresses[i];
 		addr_set_port(&with_port[i], n->port);
 	}
-	return n->names->ops->choose(n->names->arg, n->name, with_port, count, &n->addr,
-				     &n->socket);
+	why = n->names->ops->choose(n->names->arg, n->name, with_port, count, &chosen, &socket);
+	if (why == UDP_DROP_COUNT) {
+		n->addr = chosen;
+		n->socket = socket;
+	}
+	return why;
+}
+
+/* False when it has been settled without asking. */
+static bool begin(struct udp_name *n)
+{
+	struct udp_names *names = n->names;
+
+	n->again = false;
+	if (!names->ops->may_ask(names->arg, n->name, n->port)) {
+		settle(n, UDP_DROP_denied);
+		return false;
+	}
+	n->asking = true;
+	n->why = UDP_DROP_unresolved;
+	ask(n, names->family == AF_INET6 ? AF_INET6 : AF_INET);
+	return true;
 }
 
 static void on_lookup(void *arg, enum ares_io_status status, const struct addr *addresses,
@@ -239,6 +265,12 @@ static void on_lookup(void *arg, enum ares_io_status status, const struct addr *
 
 	if (!n->names) {
 		free(n);
+		return;
+	}
+	if (n->again) {
+		if (!begin(n)) {
+			release(n);
+		}
 		return;
 	}
 	if (status == ARES_IO_OK && count > 0) {
@@ -256,24 +288,7 @@ static void on_lookup(void *arg, enum ares_io_status status, const struct addr *
 		}
 	}
 	settle(n, why);
-	if (!n->in_find) {
-		release(n);
-	}
-}
-
-static void start(struct udp_name *n)
-{
-	struct udp_names *names = n->names;
-
-	if (!names->ops->may_ask(names->arg, n->name, n->port)) {
-		settle(n, UDP_DROP_denied);
-		return;
-	}
-	n->asking = true;
-	n->in_find = true;
-	n->why = UDP_DROP_unresolved;
-	ask(n, names->family == AF_INET6 ? AF_INET6 : AF_INET);
-	n->in_find = false;
+	release(n);
 }
 
 /* Keep a copy until the answer is there. */
@@ -311,7 +326,7 @@ enum udp_names_answer udp_names_find(struct udp_names *names, const char *name, 
 		return UDP_NAMES_DROP;
 	}
 	if (!n->asking && loop_now_ms(names->loop) >= n->fresh_until_ms) {
-		start(n);
+		begin(n); /* nothing waits for it, so that nothing is released in here */
 	}
 	switch (n->state) {
 	case NAME_KNOWN:

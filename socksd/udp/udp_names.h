@@ -35,8 +35,9 @@ struct udp_names_ops {
 	bool (*may_ask)(void *arg, const char *name, uint16_t port);
 	/* Choose one of the addresses (of one family, with the port), and by which socket it is
 	 * sent to: that is the name's own, whatever is used for the address otherwise. *chosen is
-	 * the one in use so far, or AF_UNSPEC. UDP_DROP_COUNT when there is one, else why there is
-	 * none. */
+	 * the one in use so far, or AF_UNSPEC. UDP_DROP_COUNT when there is one; else why there is
+	 * none, and what was chosen before stays in use as long as the other family is asked for.
+	 */
 	enum udp_drop (*choose)(void *arg, const char *name, const struct addr *addresses,
 				size_t count, struct addr *chosen, uint8_t *ret_socket);
 	/* A datagram that has waited: to be sent to `to`, or, when that is NULL, to be dropped for
@@ -55,7 +56,8 @@ struct udp_names *udp_names_new(struct resolver *resolver, struct loop *loop, in
 /* What waits is freed, without a call. NULL is fine. */
 void udp_names_free(struct udp_names *names);
 
-/* The rules, or the family, are other ones: forget what has been chosen. */
+/* The rules, the family or the servers are other ones, or about to be: forget what has been chosen.
+ * What is being asked for is asked for anew when it ends. */
 void udp_names_reset(struct udp_names *names, int family);
 
 enum udp_names_answer {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 enum {
+	SLOTS = 1000,
 	TURNS = 10,
 	TURN_MS = 5,
 	PATIENCE_TURNS = 200,
@@ -24,6 +25,27 @@ static const uint8_t loopback[4] = { 127, 0, 0, 1 };
 static void on_session_end(struct context *context)
 {
 	container_of(context, struct session_bench, context)->ended++;
+}
+
+static bool claim_slot(struct context *context)
+{
+	struct session_bench *b = container_of(context, struct session_bench, context);
+
+	if (b->slots_left == 0) {
+		return false;
+	}
+	b->slots_left--;
+	b->slots_used++;
+	return true;
+}
+
+static void release_slot(struct context *context)
+{
+	struct session_bench *b = container_of(context, struct session_bench, context);
+
+	ck_assert_uint_gt(b->slots_used, 0);
+	b->slots_left++;
+	b->slots_used--;
 }
 
 struct config *session_bench_config(const char *text, struct params **ret_params)
@@ -49,7 +71,7 @@ void session_bench_start(struct session_bench *b, const char *text)
 	signal(SIGPIPE, SIG_IGN);
 	log_set_level(LOG_LEVEL_ERROR);
 	ck_assert_int_eq(crypto_init(), 0);
-	*b = (struct session_bench){ .client = -1 };
+	*b = (struct session_bench){ .client = -1, .slots_left = SLOTS };
 	b->config = session_bench_config(text, &b->params);
 	pipe_init(&b->pipe, 0);
 	b->context = (struct context){
@@ -57,11 +79,16 @@ void session_bench_start(struct session_bench *b, const char *text)
 		.metrics = metrics_new(METRIC_COUNT),
 		.auth = auth_new(),
 		.clients = clients_new(&key),
+		.primaries = primaries_new(&key),
+		.datagrams = datagrams_new(),
+		.key = key,
 		.scratch = malloc(RELAY_SMALL_BYTES),
 		.scratch_bytes = RELAY_SMALL_BYTES,
 		.pipe = &b->pipe,
 		.config = b->config,
 		.on_session_end = on_session_end,
+		.claim_slot = claim_slot,
+		.release_slot = release_slot,
 	};
 	b->context.resolver = resolver_new(b->context.loop, b->context.metrics, b->config->dns);
 	ck_assert_ptr_nonnull(b->context.resolver);
@@ -76,6 +103,9 @@ void session_bench_stop(struct session_bench *b)
 	loop_turn(b->context.loop, 0);
 	ck_assert_int_eq(session_bench_metric(b, METRIC_sessions_now), 0);
 	ck_assert_int_eq(session_bench_metric(b, METRIC_sessions_relaying_now), 0);
+	ck_assert_int_eq(session_bench_metric(b, METRIC_bind_waiting_now), 0);
+	ck_assert_int_eq(session_bench_metric(b, METRIC_udp_associations_now), 0);
+	ck_assert_uint_eq(b->slots_used, 0);
 	if (b->client >= 0) {
 		close(b->client);
 	}
@@ -83,6 +113,8 @@ void session_bench_stop(struct session_bench *b)
 	resolver_free(b->context.resolver);
 	auth_free(b->context.auth);
 	clients_free(b->context.clients);
+	primaries_free(b->context.primaries);
+	datagrams_free(b->context.datagrams);
 	loop_free(b->context.loop);
 	free(b->context.metrics);
 	free(b->context.scratch);
@@ -97,6 +129,7 @@ void session_bench_reload(struct session_bench *b, const char *text)
 
 	session_reconfigure_all(&b->context, config);
 	b->context.config = config;
+	ck_assert_int_eq(resolver_configure(b->context.resolver, config->dns), 0);
 	config_free(b->config);
 	params_free(b->params);
 	b->config = config;

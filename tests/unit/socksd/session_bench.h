@@ -20,6 +20,8 @@ struct session_bench {
 	uint16_t target_port;
 	int client; /* the far end of the newest session */
 	unsigned ended;
+	unsigned slots_left; /* for associations; plenty at first */
+	unsigned slots_used;
 };
 
 /* Make everything, with the configuration that the text is, or the default. */
