@@ -398,6 +398,34 @@ START_TEST(test_network)
 }
 END_TEST
 
+/* The next address stays in use when they are looked up again: the one that failed may stand first
+ * there still. */
+START_TEST(test_failed_one_is_not_next)
+{
+	char first[ADDR_TEXT_MAX];
+	char second[ADDR_TEXT_MAX];
+
+	start();
+	t.found[1] = "192.0.2.8";
+	address();
+	finish();
+	snprintf(first, sizeof first, "%s", address());
+	note_failure(first);
+	snprintf(second, sizeof second, "%s", address());
+	ck_assert_str_ne(second, first);
+	clock_pass(t.bench.loop, 1000);
+	address();
+	finish();
+	ck_assert_str_eq(address(), second);
+	/* In another network the first one may work. */
+	bootstrap_note_network(t.bootstrap);
+	ck_assert_str_eq(address(), second);
+	finish();
+	ck_assert_str_eq(address(), first);
+	stop();
+}
+END_TEST
+
 /* Who frees it hears no more of it, whatever goes on. */
 START_TEST(test_free_while_busy)
 {
@@ -503,8 +531,9 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		test_lookup,          test_ttl,           test_keeps_to_one, test_failures,
-		test_next_source,     test_nothing_found, test_pauses,       test_network,
+		test_lookup,          test_ttl,           test_keeps_to_one,
+		test_failures,        test_next_source,   test_nothing_found,
+		test_pauses,          test_network,       test_failed_one_is_not_next,
 		test_free_while_busy, test_stream_source,
 	};
 	const TTest *const encrypted[] = { test_encrypted_source, test_refused_source };
