@@ -38,8 +38,9 @@ struct bootstrap {
 	size_t source_count;
 
 	bool is_busy;
-	size_t source;    /* being asked */
-	struct task task; /* to ask the next source, or to say that it is over */
+	bool is_overtaken; /* the network has changed since the lookup began */
+	size_t source;     /* being asked */
+	struct task task;  /* to ask the next source, or to say that it is over */
 	bool is_over;
 	bool is_stale;     /* an address has failed, or the network has changed */
 	bool is_elsewhere; /* the network has changed: any address may work, or not */
@@ -115,6 +116,12 @@ static void on_lookup(void *arg, enum ares_io_status status,
 	if (status == ARES_IO_CANCELLED) {
 		return; /* by bootstrap_free() */
 	}
+	if (b->is_overtaken) {
+		b->is_overtaken = false;
+		b->source = 0;
+		go_on(b, false);
+		return;
+	}
 	if (status == ARES_IO_OK && count > 0) {
 		take_addresses(b, addresses, count);
 		go_on(b, true);
@@ -173,8 +180,12 @@ void bootstrap_note_network(struct bootstrap *b)
 {
 	b->is_stale = true;
 	b->is_elsewhere = true;
+	b->is_overtaken = b->is_busy && !b->is_over;
 	b->not_before_ms = 0;
 	b->pause_ms = 0;
+	for (size_t i = 0; i < b->source_count; i++) {
+		ares_io_break_streams(b->sources[i].io);
+	}
 }
 
 /* --- life ------------------------------------------------------------------------------------ */

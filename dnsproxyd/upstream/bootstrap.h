@@ -48,7 +48,8 @@ bool bootstrap_is_busy(const struct bootstrap *bootstrap);
  */
 void bootstrap_note_failure(struct bootstrap *bootstrap, const struct addr *addr);
 
-/* The network has changed: no pause any more, and look again. */
+/* The network has changed: no pause any more, and look again, on new connections; a lookup that is
+ * under way begins again. Not from within a callback. */
 void bootstrap_note_network(struct bootstrap *bootstrap);
 
 #endif

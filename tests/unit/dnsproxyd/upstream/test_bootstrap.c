@@ -398,6 +398,36 @@ START_TEST(test_network)
 }
 END_TEST
 
+/* What a lookup finds that has begun in another network is not believed, good or bad: it begins
+ * again, with the first source, and is over once. */
+START_TEST(test_network_meanwhile)
+{
+	start();
+	address();
+	bench_expect_seen(&t.bench, 0, 2);
+	bootstrap_note_network(t.bootstrap);
+	t.found[0] = "192.0.2.8";
+	finish();
+	ck_assert_uint_eq(t.bench.servers[0].count, 4);
+	ck_assert_str_eq(address(), "192.0.2.8:8853");
+	ck_assert(!bootstrap_is_busy(t.bootstrap));
+	ck_assert_int_eq(lookups(), 1);
+	stop();
+
+	start();
+	t.bench.servers[0].mode = BENCH_SERVFAIL;
+	t.bench.servers[1].mode = BENCH_SERVFAIL;
+	address();
+	bench_expect_seen(&t.bench, 1, 2);
+	bootstrap_note_network(t.bootstrap);
+	t.bench.servers[0].mode = BENCH_GOOD;
+	finish();
+	ck_assert_str_eq(address(), "192.0.2.7:8853");
+	ck_assert_int_eq(bench_counter(&t.bench, METRIC_bootstraps_failed), 0);
+	stop();
+}
+END_TEST
+
 /* The next address stays in use when they are looked up again: the one that failed may stand first
  * there still. */
 START_TEST(test_failed_one_is_not_next)
@@ -422,6 +452,11 @@ START_TEST(test_failed_one_is_not_next)
 	ck_assert_str_eq(address(), second);
 	finish();
 	ck_assert_str_eq(address(), first);
+	note_failure(first);
+	clock_pass(t.bench.loop, 1000);
+	address();
+	finish();
+	ck_assert_str_eq(address(), second);
 	stop();
 }
 END_TEST
@@ -511,6 +546,24 @@ START_TEST(test_refused_source)
 }
 END_TEST
 
+/* In another network the connection to a source may be dead: its answer is not waited for. */
+START_TEST(test_network_and_streams)
+{
+	struct endpoint source;
+
+	start_bench("[upstream default]\nserver = tcp://$0\n");
+	source = t.bench.config->groups[0].servers[0];
+	make(&source, 1);
+	t.bench.servers[0].silent_before = 2;
+	address();
+	bench_expect_seen(&t.bench, 0, 2);
+	bootstrap_note_network(t.bootstrap);
+	finish();
+	ck_assert_str_eq(address(), "192.0.2.7:8853");
+	stop();
+}
+END_TEST
+
 /* By TCP nothing goes by UDP. */
 START_TEST(test_stream_source)
 {
@@ -531,10 +584,19 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		test_lookup,          test_ttl,           test_keeps_to_one,
-		test_failures,        test_next_source,   test_nothing_found,
-		test_pauses,          test_network,       test_failed_one_is_not_next,
-		test_free_while_busy, test_stream_source,
+		test_lookup,
+		test_ttl,
+		test_keeps_to_one,
+		test_failures,
+		test_next_source,
+		test_nothing_found,
+		test_pauses,
+		test_network,
+		test_failed_one_is_not_next,
+		test_free_while_busy,
+		test_stream_source,
+		test_network_meanwhile,
+		test_network_and_streams,
 	};
 	const TTest *const encrypted[] = { test_encrypted_source, test_refused_source };
 	Suite *suite = suite_create("bootstrap");
