@@ -117,7 +117,8 @@ void fake_dot_show(struct fake_dot *server, const char *name)
 	certificates_path(file, certificate);
 	snprintf(file, sizeof file, "%s.key", name);
 	certificates_path(file, key);
-	server->tls = tls_server_load(certificate, key, alpn, 1, &path, &why);
+	server->tls =
+		tls_server_load(certificate, key, alpn, server->has_no_alpn ? 0 : 1, &path, &why);
 	ck_assert_ptr_nonnull(server->tls);
 }
 

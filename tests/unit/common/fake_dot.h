@@ -27,6 +27,8 @@ struct fake_dot {
 	 * return its length, 0 for none. NULL: stay silent. */
 	size_t (*on_query)(const struct fake_query *query, uint8_t *buf);
 
+	bool has_no_alpn; /* from the next fake_dot_show() on */
+
 	/* To look at. */
 	struct addr addr;
 	unsigned handshake_count;

@@ -14,6 +14,7 @@
 #include "tests/unit/dnsproxyd/bench.h"
 #include "tests/unit/suite.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -604,6 +605,7 @@ int main(void)
 	bool has_certificates = certificates_make();
 	int r;
 
+	signal(SIGPIPE, SIG_IGN);
 	tcase_set_timeout(tcase, 60);
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
 		tcase_add_test(tcase, tests[i]);
