@@ -329,6 +329,7 @@ START_TEST(test_garbage)
 	ck_assert_int_eq(send(peer.fd, bytes, sizeof bytes, 0), sizeof bytes);
 	expect_nothing(&peer);
 	ck_assert_int_eq(counter(&peer, METRIC_queries_dropped), 3);
+	ck_assert_int_eq(counter(&peer, METRIC_queries_udp), 3);
 	/* The next in its place is another one. */
 	send_query(&peer, 2, "www.example");
 	expect_reply(&peer, 2);
