@@ -408,6 +408,18 @@ START_TEST(test_update)
 	clock_jump(t.loop, CACHEKEEPER_SAVE_MS);
 	drain();
 	ck_assert_uint_eq(saved_stale_ms, OTHER_STALE_MS);
+	/* From the next time on, if it is saved just now. */
+	is_gated = true;
+	clock_jump(t.loop, CACHEKEEPER_SAVE_MS);
+	t.params.serve_stale_ms = STALE_MS;
+	cachekeeper_update(t.keeper, &t.config);
+	release();
+	drain();
+	ck_assert_uint_eq(saved_stale_ms, OTHER_STALE_MS);
+	is_gated = false;
+	clock_jump(t.loop, CACHEKEEPER_SAVE_MS);
+	drain();
+	ck_assert_uint_eq(saved_stale_ms, STALE_MS);
 	stop();
 }
 END_TEST
