@@ -25,7 +25,8 @@ struct cachekeeper {
 	struct loader loaders[LOADERS];
 	struct helper_job save_job;
 	bool is_saving;
-	uint64_t max_stale_ms;
+	uint64_t max_stale_ms;      /* of the next save */
+	uint64_t save_max_stale_ms; /* of the one that goes on */
 };
 
 /* 0 or -ENOMEM. */
@@ -82,7 +83,7 @@ static void run_save(struct helper_job *job)
 {
 	struct cachekeeper *k = container_of(job, struct cachekeeper, save_job);
 
-	cachestore_save(k->store, k->max_stale_ms);
+	cachestore_save(k->store, k->save_max_stale_ms);
 }
 
 static void on_saved(struct helper_job *job)
@@ -103,6 +104,7 @@ static void on_timer(struct timer *timer)
 	struct cachekeeper *k = container_of(timer, struct cachekeeper, timer);
 
 	if (!k->is_saving) {
+		k->save_max_stale_ms = k->max_stale_ms;
 		k->is_saving =
 			helpers_submit(k->helpers, &k->save_job, k->loop, run_save, on_saved) == 0;
 	}
@@ -125,9 +127,7 @@ int cachekeeper_start(struct cachekeeper *k, struct loop *loop, struct helpers *
 
 void cachekeeper_update(struct cachekeeper *k, const struct config *config)
 {
-	if (!k->is_saving) {
-		k->max_stale_ms = config->cache->serve_stale_ms;
-	}
+	k->max_stale_ms = config->cache->serve_stale_ms;
 	(void)set_groups(k, config);
 }
 

@@ -200,7 +200,6 @@ static void take_datagram(struct front_udp *f, const struct path *path, const ui
 	struct query_draft draft;
 	size_t reply_len;
 
-	count(f, METRIC_queries_udp, 1);
 	/* Port 0 cannot be answered. */
 	if (addr_port(&path->peer) == 0 || !f->clients ||
 	    !netset_contains(f->clients, &path->peer)) {
@@ -279,6 +278,7 @@ static unsigned take_batch(struct front_udp *f)
 		struct msghdr *hdr = &in->msgs[i].msg_hdr;
 		struct path *path = &in->paths[i];
 
+		count(f, METRIC_queries_udp, 1);
 		path->control_len = 0;
 		if (f->wildcard) {
 			keep_packet_info(path, hdr);

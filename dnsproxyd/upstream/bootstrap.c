@@ -38,10 +38,12 @@ struct bootstrap {
 	size_t source_count;
 
 	bool is_busy;
-	size_t source;    /* being asked */
-	struct task task; /* to ask the next source, or to say that it is over */
+	bool is_overtaken; /* the network has changed since the lookup began */
+	size_t source;     /* being asked */
+	struct task task;  /* to ask the next source, or to say that it is over */
 	bool is_over;
-	bool is_stale; /* an address has failed, or the network has changed */
+	bool is_stale;     /* an address has failed, or the network has changed */
+	bool is_elsewhere; /* the network has changed: any address may work, or not */
 	uint32_t pause_ms;
 	uint64_t not_before_ms; /* the next lookup */
 	uint64_t expires_ms;
@@ -91,8 +93,8 @@ static void take_addresses(struct bootstrap *b, const struct ares_io_address *fo
 
 		*a = found[i].addr;
 		addr_set_port(a, b->server.port);
-		/* Keep to the one in use, if it has not failed. */
-		if (!b->is_stale && addr_equal(a, &before)) {
+		/* Keep to the one in use: those before it may be those that failed. */
+		if (!b->is_elsewhere && addr_equal(a, &before)) {
 			b->current = b->count;
 		}
 		b->count++;
@@ -101,6 +103,7 @@ static void take_addresses(struct bootstrap *b, const struct ares_io_address *fo
 	ttl_s = ttl_s < TTL_MIN_S ? TTL_MIN_S : ttl_s;
 	b->expires_ms = loop_now_ms(b->loop) + (uint64_t)ttl_s * 1000;
 	b->is_stale = false;
+	b->is_elsewhere = false;
 	b->pause_ms = 0;
 	b->not_before_ms = loop_now_ms(b->loop) + PAUSE_MIN_MS;
 }
@@ -112,6 +115,12 @@ static void on_lookup(void *arg, enum ares_io_status status,
 
 	if (status == ARES_IO_CANCELLED) {
 		return; /* by bootstrap_free() */
+	}
+	if (b->is_overtaken) {
+		b->is_overtaken = false;
+		b->source = 0;
+		go_on(b, false);
+		return;
 	}
 	if (status == ARES_IO_OK && count > 0) {
 		take_addresses(b, addresses, count);
@@ -170,8 +179,13 @@ void bootstrap_note_failure(struct bootstrap *b, const struct addr *addr)
 void bootstrap_note_network(struct bootstrap *b)
 {
 	b->is_stale = true;
+	b->is_elsewhere = true;
+	b->is_overtaken = b->is_busy && !b->is_over;
 	b->not_before_ms = 0;
 	b->pause_ms = 0;
+	for (size_t i = 0; i < b->source_count; i++) {
+		ares_io_break_streams(b->sources[i].io);
+	}
 }
 
 /* --- life ------------------------------------------------------------------------------------ */

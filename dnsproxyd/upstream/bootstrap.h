@@ -43,10 +43,13 @@ const struct addr *bootstrap_address(struct bootstrap *bootstrap);
 /* Whether a lookup is under way. */
 bool bootstrap_is_busy(const struct bootstrap *bootstrap);
 
-/* No connection to this address came about: the next one's turn. */
+/* No connection to this address came about: the next one's turn, also when they are looked up
+ * again.
+ */
 void bootstrap_note_failure(struct bootstrap *bootstrap, const struct addr *addr);
 
-/* The network has changed: no pause any more, and look again. */
+/* The network has changed: no pause any more, and look again, on new connections; a lookup that is
+ * under way begins again. Not from within a callback. */
 void bootstrap_note_network(struct bootstrap *bootstrap);
 
 #endif
