@@ -301,9 +301,10 @@ static void worker_reload(struct worker *worker, const void *config)
 	struct server *server = worker->state;
 	int r = update_groups(server, config);
 
-	/* The groups' numbers are part of the cache's keys. */
+	/* The groups' numbers are part of the keys. */
 	if (!config_same_upstreams(server->context.config, config)) {
 		cache_flush(server->context.cache);
+		failures_clear(server->context.fetcher.failures);
 	}
 	if (keeper_of(server)) {
 		cachekeeper_update(keeper_of(server), config);

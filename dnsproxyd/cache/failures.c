@@ -139,6 +139,17 @@ void failures_forget(struct failures *failures, uint64_t hash, uint8_t group, ui
 	}
 }
 
+void failures_clear(struct failures *failures)
+{
+	for (unsigned i = 0; i < PARTS; i++) {
+		struct part *part = &failures->parts[i];
+
+		pthread_mutex_lock(&part->mutex);
+		memset(part->sets, 0, sizeof part->sets);
+		pthread_mutex_unlock(&part->mutex);
+	}
+}
+
 void failures_forgive(struct failures *failures, uint64_t now_ms)
 {
 	for (unsigned i = 0; i < GROUPS; i++) {

@@ -46,6 +46,9 @@ void failures_note(struct failures *failures, uint64_t hash, const struct failur
 /* A question was answered, by a server of this group. */
 void failures_forget(struct failures *failures, uint64_t hash, uint8_t group, uint64_t now_ms);
 
+/* All groups are others now. */
+void failures_clear(struct failures *failures);
+
 /* The network has changed: servers that could not be reached may answer now. */
 void failures_forgive(struct failures *failures, uint64_t now_ms);
 

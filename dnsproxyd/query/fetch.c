@@ -76,6 +76,13 @@ static struct group *group_of(const struct fetcher *f, const struct cache_key *k
 	return groups_get(f->groups, cache_key_group(key));
 }
 
+/* It asks servers that a reload has replaced. What they say is for those who wait; the number of
+ * their group may mean others now. */
+static bool is_of_the_past(const struct fetch *fetch)
+{
+	return fetch->generation != fetch->fetcher->generation;
+}
+
 /* --- what came ------------------------------------------------------------------------------- */
 
 static uint32_t seconds(uint64_t ms)
@@ -107,10 +114,6 @@ static void keep(struct fetch *fetch, const struct dnsreply *reply,
 		.reason = &reply->reason,
 	};
 
-	/* Of servers that a reload has replaced: their number may mean others now. */
-	if (fetch->generation != f->generation) {
-		return;
-	}
 	if (reply->kind != DNSREPLY_OTHER && reply->kind != DNSREPLY_TRUNCATED && body->ttl_s > 0) {
 		/* What cannot be kept is asked again next time. */
 		(void)cache_put(f->cache, fetch->key, &answer, &ttls, loop_now_ms(f->loop));
@@ -129,8 +132,10 @@ static bool take_answer(struct fetch *fetch, const uint8_t *msg, const struct dn
 	    0) {
 		return false;
 	}
-	keep(fetch, reply, &body);
-	failures_forget(f->failures, key->hash, cache_key_group(key), loop_now_ms(f->loop));
+	if (!is_of_the_past(fetch)) {
+		keep(fetch, reply, &body);
+		failures_forget(f->failures, key->hash, cache_key_group(key), loop_now_ms(f->loop));
+	}
 	answer = inflight_answer_new(UPSTREAM_ANSWER, reply->rcode, f->message, body.len);
 	if (answer) {
 		answer->reason = reply->reason;
@@ -151,7 +156,8 @@ static void note_failure(struct fetch *fetch, enum upstream_outcome outcome, uns
 		.rcode = (uint8_t)(rcode & DNSMSG_RCODE),
 	};
 
-	if (outcome != UPSTREAM_OVERLOAD && outcome != UPSTREAM_CANCELLED) {
+	if (outcome != UPSTREAM_OVERLOAD && outcome != UPSTREAM_CANCELLED &&
+	    !is_of_the_past(fetch)) {
 		failures_note(f->failures, key->hash, &failure, f->config->cache->failure_ttl_ms,
 			      loop_now_ms(f->loop));
 	}
@@ -274,7 +280,7 @@ enum fetch_step fetch_join(struct fetcher *f, const struct dnsmsg_query *query,
 	if (is_loop(f, query, key)) {
 		return FETCH_LOOP;
 	}
-	switch (inflight_join(f->inflight, key, f->port,
+	switch (inflight_join(f->inflight, key, f->generation, f->port,
 			      f->config->limits->max_waiting_per_question, waiter, fn, &question)) {
 	case INFLIGHT_FOLLOWS:
 		count(f, METRIC_queries_coalesced);
@@ -304,7 +310,7 @@ void fetch_refresh(struct fetcher *f, const struct dnsmsg_query *query, const st
 	struct inflight_question *question;
 
 	if (!is_loop(f, query, key) &&
-	    inflight_open(f->inflight, key, &question) == INFLIGHT_LEADS &&
+	    inflight_open(f->inflight, key, f->generation, &question) == INFLIGHT_LEADS &&
 	    start(f, query, key, &nobody, question) == 0) {
 		count(f, METRIC_refreshes);
 	}
@@ -332,7 +338,7 @@ void fetch_cancel_old(struct fetcher *f)
 		/* Those that begin meanwhile are put before it. */
 		struct fetch *next = fetch->next;
 
-		if (fetch->generation != f->generation) {
+		if (is_of_the_past(fetch)) {
 			cancel(fetch);
 		}
 		fetch = next;

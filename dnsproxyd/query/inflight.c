@@ -20,6 +20,7 @@ struct inflight_question {
 	struct inflight_question *next; /* in its slot */
 	size_t waiter_count;
 	struct inflight_waiter waiters; /* ring head */
+	unsigned generation;
 	struct cache_key key;
 };
 
@@ -181,23 +182,27 @@ static struct inflight_question **slot_of(struct shard *shard, const struct cach
 	return &shard->slots[(key->hash >> 32) % SLOTS];
 }
 
-static struct inflight_question *find_question(struct shard *shard, const struct cache_key *key)
+static struct inflight_question *find_question(struct shard *shard, const struct cache_key *key,
+					       unsigned generation)
 {
 	struct inflight_question *question = *slot_of(shard, key);
 
-	while (question && !cache_key_equal(&question->key, key)) {
+	while (question &&
+	       !(question->generation == generation && cache_key_equal(&question->key, key))) {
 		question = question->next;
 	}
 	return question;
 }
 
-static struct inflight_question *add_question(struct shard *shard, const struct cache_key *key)
+static struct inflight_question *add_question(struct shard *shard, const struct cache_key *key,
+					      unsigned generation)
 {
 	struct inflight_question **slot = slot_of(shard, key);
 	struct inflight_question *question = freelist_take(&shard->spare_questions);
 
 	if (question) {
 		cache_key_copy(&question->key, key);
+		question->generation = generation;
 		question->waiter_count = 0;
 		ring_init(&question->waiters);
 		question->next = *slot;
@@ -236,7 +241,7 @@ static uint32_t shard_index(const struct cache_key *key)
 }
 
 enum inflight_role inflight_join(struct inflight *inflight, const struct cache_key *key,
-				 struct inflight_port *port, size_t limit,
+				 unsigned generation, struct inflight_port *port, size_t limit,
 				 struct inflight_waiter *waiter, inflight_fn fn,
 				 struct inflight_question **ret_question)
 {
@@ -246,9 +251,9 @@ enum inflight_role inflight_join(struct inflight *inflight, const struct cache_k
 
 	*waiter = (struct inflight_waiter){ .shard = shard_index(key), .fn = fn };
 	pthread_mutex_lock(&shard->mutex);
-	question = find_question(shard, key);
+	question = find_question(shard, key, generation);
 	if (!question) {
-		question = add_question(shard, key);
+		question = add_question(shard, key, generation);
 		role = question ? INFLIGHT_LEADS : INFLIGHT_FAILED;
 	} else if (question->waiter_count >= limit) {
 		role = INFLIGHT_CROWDED;
@@ -265,14 +270,14 @@ enum inflight_role inflight_join(struct inflight *inflight, const struct cache_k
 }
 
 enum inflight_role inflight_open(struct inflight *inflight, const struct cache_key *key,
-				 struct inflight_question **ret_question)
+				 unsigned generation, struct inflight_question **ret_question)
 {
 	struct shard *shard = &inflight->shards[shard_index(key)];
 	enum inflight_role role = INFLIGHT_FOLLOWS;
 
 	pthread_mutex_lock(&shard->mutex);
-	if (!find_question(shard, key)) {
-		*ret_question = add_question(shard, key);
+	if (!find_question(shard, key, generation)) {
+		*ret_question = add_question(shard, key, generation);
 		role = *ret_question ? INFLIGHT_LEADS : INFLIGHT_FAILED;
 	}
 	pthread_mutex_unlock(&shard->mutex);

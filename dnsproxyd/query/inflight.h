@@ -9,6 +9,9 @@
  * own worker's thread. A waiter may leave at any time, and the leader's client too: the question
  * stays open until its leader finishes it.
  *
+ * Questions are the same when their keys are, and the generation of the servers that are asked: who
+ * asks after a reload does not wait for a server that it has taken away.
+ *
  * Thread: any; the table is sharded by the key's hash, each shard behind a mutex. A port and its
  * waiters belong to one worker's thread.
  */
@@ -81,13 +84,13 @@ enum inflight_role {
  * the port's thread, never from within this call, or inflight_leave() is. At most `limit` wait for
  * one question. */
 enum inflight_role inflight_join(struct inflight *inflight, const struct cache_key *key,
-				 struct inflight_port *port, size_t limit,
+				 unsigned generation, struct inflight_port *port, size_t limit,
 				 struct inflight_waiter *waiter, inflight_fn fn,
 				 struct inflight_question **ret_question);
 
 /* Lead a question that nobody waits for yet. FOLLOWS when it is open already: nothing to do. */
 enum inflight_role inflight_open(struct inflight *inflight, const struct cache_key *key,
-				 struct inflight_question **ret_question);
+				 unsigned generation, struct inflight_question **ret_question);
 
 /* Wait no longer; fn is not called. Harmless when not waiting. */
 void inflight_leave(struct inflight *inflight, struct inflight_waiter *waiter);

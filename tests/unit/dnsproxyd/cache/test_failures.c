@@ -86,6 +86,22 @@ START_TEST(test_forgive)
 }
 END_TEST
 
+START_TEST(test_clear)
+{
+	struct failures *f = failures_new();
+
+	failures_note(f, 1, &silent, MAX_MS, 5000);
+	failures_note(f, UINT64_C(0x123456789abcdef), &refused, MAX_MS, 5000);
+	failures_clear(f);
+	ck_assert_int_eq(state_at(f, 1, 5000), FAILURES_NONE);
+	ck_assert_int_eq(state_at(f, UINT64_C(0x123456789abcdef), 5000), FAILURES_NONE);
+	/* It begins with a second again. */
+	failures_note(f, 1, &refused, MAX_MS, 5000);
+	ck_assert_int_eq(state_at(f, 1, 5000 + FAILURES_FIRST_MS), FAILURES_RECENT);
+	failures_free(f);
+}
+END_TEST
+
 START_TEST(test_many_questions)
 {
 	struct failures *f = failures_new();
@@ -109,4 +125,4 @@ START_TEST(test_many_questions)
 END_TEST
 
 SUITE_MAIN("failures", test_waits_grow_to_the_maximum, test_a_group_that_answers_again,
-	   test_forgive, test_many_questions)
+	   test_forgive, test_clear, test_many_questions)

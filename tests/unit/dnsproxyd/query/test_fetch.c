@@ -176,6 +176,36 @@ START_TEST(test_old_servers)
 }
 END_TEST
 
+/* Who asks after such a reload does not wait for the old servers, nor are their failures held
+ * against the new ones. */
+START_TEST(test_nobody_waits_for_old_servers)
+{
+	struct waiting waiting[2];
+	struct client client;
+	struct fetcher *f = &client.context.fetcher;
+
+	client_start(&client, ONE);
+	client.bench.servers[0].mode = BENCH_SILENT;
+	ck_assert_int_eq(join(&client, "a.example", &waiting[0]), FETCH_WAITING);
+	bench_expect_seen(&client.bench, 0, 1);
+	f->generation++;
+	client.bench.servers[0].mode = BENCH_GOOD;
+	ck_assert_int_eq(join(&client, "a.example", &waiting[1]), FETCH_WAITING);
+	ck_assert_uint_eq(f->count, 2);
+	ck_assert(clock_reach(client.bench.loop, &waiting[1].count, 1));
+	ck_assert_int_eq(waiting[1].outcome, UPSTREAM_ANSWER);
+	client.bench.servers[0].mode = BENCH_SERVFAIL;
+	ck_assert_int_eq(join(&client, "b.example", &waiting[1]), FETCH_WAITING);
+	f->generation++;
+	ck_assert(clock_reach(client.bench.loop, &waiting[1].count, 1));
+	ck_assert_int_ne(waiting[1].outcome, UPSTREAM_ANSWER);
+	client.bench.servers[0].mode = BENCH_GOOD;
+	client_get(&client, "b.example");
+	ck_assert_uint_eq(client.rcode, DNS_RCODE_NOERROR);
+	client_stop(&client);
+}
+END_TEST
+
 /* A question of ours that has come back: neither a client nor a refresh may wait for it. */
 START_TEST(test_own_question)
 {
@@ -202,4 +232,4 @@ START_TEST(test_own_question)
 END_TEST
 
 SUITE_MAIN("fetch", test_one_fetch_for_all, test_all_have_left, test_deadline, test_refresh,
-	   test_too_many, test_old_servers, test_own_question)
+	   test_too_many, test_old_servers, test_nobody_waits_for_old_servers, test_own_question)

@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NO_LIMIT 1000
+#define NO_LIMIT   1000
+#define GENERATION 1
 
 struct client {
 	struct inflight_waiter waiter;
@@ -53,7 +54,8 @@ static enum inflight_role join(struct client *client, struct inflight_port *port
 {
 	const struct cache_key key = make_key(number);
 
-	return inflight_join(table, &key, port, NO_LIMIT, &client->waiter, on_told, ret_question);
+	return inflight_join(table, &key, GENERATION, port, NO_LIMIT, &client->waiter, on_told,
+			     ret_question);
 }
 
 static struct inflight_answer *text_answer(const char *text)
@@ -77,9 +79,9 @@ START_TEST(test_one_leads_and_all_are_told)
 	ck_assert_int_eq(join(&clients[2], ports[1], 1, NULL), INFLIGHT_FOLLOWS);
 	ck_assert_int_eq(join(&clients[3], ports[1], 1, NULL), INFLIGHT_FOLLOWS);
 	ck_assert_int_eq(join(&clients[4], ports[1], 2, &others[0]), INFLIGHT_LEADS);
-	ck_assert_int_eq(
-		inflight_open(table, &(struct cache_key){ .hash = 5, .len = 1 }, &others[1]),
-		INFLIGHT_LEADS);
+	ck_assert_int_eq(inflight_open(table, &(struct cache_key){ .hash = 5, .len = 1 },
+				       GENERATION, &others[1]),
+			 INFLIGHT_LEADS);
 	inflight_leave(table, &clients[3].waiter);
 	inflight_finish(table, question, ports[0], text_answer("ok"));
 	ck_assert_uint_eq(clients[0].told, 1);
@@ -150,6 +152,34 @@ START_TEST(test_leaving_at_any_time)
 }
 END_TEST
 
+/* The same question to other servers is another one. */
+START_TEST(test_generations)
+{
+	struct loop *loop = loop_new();
+	struct client clients[3] = { { .told = 0 } };
+	struct inflight_question *questions[2];
+	struct cache_key key = make_key(1);
+	struct inflight_port *port;
+
+	table = inflight_new();
+	port = inflight_port_new(table, loop);
+	ck_assert_int_eq(join(&clients[0], port, 1, &questions[0]), INFLIGHT_LEADS);
+	ck_assert_int_eq(inflight_join(table, &key, GENERATION + 1, port, NO_LIMIT,
+				       &clients[1].waiter, on_told, &questions[1]),
+			 INFLIGHT_LEADS);
+	ck_assert_int_eq(inflight_open(table, &key, GENERATION + 1, NULL), INFLIGHT_FOLLOWS);
+	ck_assert_int_eq(join(&clients[2], port, 1, NULL), INFLIGHT_FOLLOWS);
+	inflight_finish(table, questions[0], port, text_answer("old"));
+	ck_assert_str_eq(clients[0].text, "old");
+	ck_assert_str_eq(clients[2].text, "old");
+	ck_assert_uint_eq(clients[1].told, 0);
+	inflight_finish(table, questions[1], port, text_answer("new"));
+	ck_assert_str_eq(clients[1].text, "new");
+	inflight_free(table);
+	loop_free(loop);
+}
+END_TEST
+
 START_TEST(test_limit)
 {
 	struct loop *loop = loop_new();
@@ -161,8 +191,8 @@ START_TEST(test_limit)
 	table = inflight_new();
 	port = inflight_port_new(table, loop);
 	for (unsigned i = 0; i < 4; i++) {
-		enum inflight_role role =
-			inflight_join(table, &key, port, 3, &clients[i].waiter, on_told, &question);
+		enum inflight_role role = inflight_join(table, &key, GENERATION, port, 3,
+							&clients[i].waiter, on_told, &question);
 
 		ck_assert_int_eq(role, i == 0   ? INFLIGHT_LEADS
 				       : i == 3 ? INFLIGHT_CROWDED
@@ -171,8 +201,9 @@ START_TEST(test_limit)
 	/* One who was not let in does not wait. */
 	inflight_leave(table, &clients[3].waiter);
 	inflight_leave(table, &clients[1].waiter);
-	ck_assert_int_eq(inflight_join(table, &key, port, 3, &clients[3].waiter, on_told, NULL),
-			 INFLIGHT_FOLLOWS);
+	ck_assert_int_eq(
+		inflight_join(table, &key, GENERATION, port, 3, &clients[3].waiter, on_told, NULL),
+		INFLIGHT_FOLLOWS);
 	inflight_finish(table, question, port, text_answer("x"));
 	ck_assert_uint_eq(clients[0].told + clients[2].told + clients[3].told, 3);
 	ck_assert_uint_eq(clients[1].told, 0);
@@ -268,5 +299,5 @@ START_TEST(test_many_threads)
 }
 END_TEST
 
-SUITE_MAIN("inflight", test_one_leads_and_all_are_told, test_leaving_at_any_time, test_limit,
-	   test_many_threads)
+SUITE_MAIN("inflight", test_one_leads_and_all_are_told, test_leaving_at_any_time, test_generations,
+	   test_limit, test_many_threads)
