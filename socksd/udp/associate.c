@@ -380,6 +380,12 @@ int associate_start(const struct associate_config *config, struct associate **re
 	return 0;
 }
 
+static void free_later(struct deferred *deferred)
+{
+	free(container_of(deferred, struct associate, deferred));
+}
+
+/* The memory stays until the end of the turn: events of its sockets may be fetched already. */
 void associate_free(struct associate *a)
 {
 	if (!a) {
@@ -396,7 +402,7 @@ void associate_free(struct associate *a)
 	fragments_drop(&a->fragments);
 	udp_names_free(a->names);
 	udp_peers_free(a->peers);
-	free(a);
+	loop_free_later(a->context->loop, &a->deferred, free_later);
 }
 
 void associate_reconfigure(struct associate *a, const struct config *next)

@@ -56,6 +56,7 @@ struct associate {
 	uint64_t sampled_ms;
 	struct associate_totals totals;
 	uint64_t drops[UDP_DROP_COUNT];
+	struct deferred deferred;
 };
 
 /* --- associate.c --- */

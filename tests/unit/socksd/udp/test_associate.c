@@ -630,7 +630,55 @@ START_TEST(test_freed)
 }
 END_TEST
 
+struct ending {
+	struct watch watch;
+	struct associate *a;
+};
+
+static void end_it(struct watch *watch, uint32_t events)
+{
+	struct ending *ending = container_of(watch, struct ending, watch);
+
+	(void)events;
+	associate_free(ending->a);
+	ending->a = NULL;
+	watch_stop(watch);
+}
+
+/* The connection that controls it ends in the turn in which datagrams have come: their events are
+ * fetched already. (What they would find is for AddressSanitizer to see.) */
+START_TEST(test_freed_before_its_events)
+{
+	struct ending ending = { .a = NULL };
+	struct udp_bench b;
+	struct addr target;
+	struct addr from;
+	int ends[2];
+	int fd = udp_bench_socket("127.0.0.2", &target);
+
+	udp_bench_start(&b, "", NULL);
+	udp_bench_up(&b, &target, 'x');
+	ck_assert(udp_bench_got(fd, 'x', &from));
+	ck_assert_int_eq(pipe(ends), 0);
+	ending.a = b.a;
+	ck_assert_int_eq(
+		watch_start(&ending.watch, b.base.context.loop, ends[0], LOOP_READ, end_it), 0);
+	ck_assert_int_eq(write(ends[1], "!", 1), 1);
+	ck_assert_int_eq(sendto(b.fd, "y", 1, 0, &b.to.sa, addr_len(&b.to)), 1);
+	ck_assert_int_eq(sendto(fd, "y", 1, 0, &from.sa, addr_len(&from)), 1);
+	udp_bench_settle(&b);
+	ck_assert_ptr_null(ending.a);
+	b.a = NULL;
+	ck_assert(udp_bench_quiet(b.fd));
+	close(ends[0]);
+	close(ends[1]);
+	close(fd);
+	udp_bench_stop(&b);
+}
+END_TEST
+
 SUITE_MAIN("associate", test_both_ways, test_bursts, test_source, test_the_client_says_from_where,
 	   test_malformed, test_shield, test_full_buffers, test_rate, test_fragments,
 	   test_fragments_to_a_name, test_fragments_are_not_wanted, test_filtering,
-	   test_far_ends_are_judged, test_too_big, test_it_cannot_begin, test_freed)
+	   test_far_ends_are_judged, test_too_big, test_it_cannot_begin, test_freed,
+	   test_freed_before_its_events)
