@@ -4,6 +4,7 @@
 #include "socksd/session/session_private.h"
 
 #include "common/container.h"
+#include "common/crypto.h"
 #include "common/log.h"
 
 #include <errno.h>
@@ -500,25 +501,34 @@ void session_end_all(struct context *context)
 	}
 }
 
+/* Of the password's hash that the user has in the section; 0 when there is no such user. */
+static uint64_t login_digest(const struct session *s, const struct listen_config *listen)
+{
+	const char *hash = users_find(listen->users, s->user, s->user_len);
+
+	return hash ? crypto_siphash(&s->context->key, hash, strlen(hash)) | 1 : 0;
+}
+
+void session_note_login(struct session *s, const struct listen_config *listen)
+{
+	s->login = listen;
+	s->login_digest = login_digest(s, listen);
+}
+
 /* Why the session may not go on for its user under the section `next` (NULL: there is none that
  * would say anything about users), or NULL. */
 static const char *login_fault(const struct session *s, const struct listen_config *next)
 {
-	const char *old_hash;
-	const char *next_hash;
+	uint64_t digest;
 
-	if (!s->login || !s->user || !next || next->params->auth == LISTEN_AUTH_NONE) {
+	if (s->login_digest == 0 || !next || next->params->auth == LISTEN_AUTH_NONE) {
 		return NULL;
 	}
-	old_hash = users_find(s->login->users, s->user, s->user_len);
-	next_hash = users_find(next->users, s->user, s->user_len);
-	if (!old_hash) {
-		return NULL; /* an unknown user, about to be refused */
-	}
-	if (!next_hash) {
+	digest = login_digest(s, next);
+	if (digest == 0) {
 		return "user_removed";
 	}
-	return strcmp(old_hash, next_hash) == 0 ? NULL : "password_changed";
+	return digest == s->login_digest ? NULL : "password_changed";
 }
 
 /* A session that is about to be asked, or was, for what the new section does not want (or the other
@@ -537,8 +547,9 @@ static bool handshake_may_go_on(const struct session *s, const struct listen_con
 static void session_reconfigure(struct session *s, const struct config *next)
 {
 	const struct listen_config *old = s->handshake ? s->handshake->listen : s->login;
-	const struct listen_config *listen =
-		old ? config_follow_listen(next, &s->listener, old) : NULL;
+	/* Its users may have been away for a while. */
+	const struct listen_config *listen = old ? config_follow_listen(next, &s->listener, old)
+						 : config_find_listen(next, &s->listener);
 	const char *fault = login_fault(s, listen);
 
 	if (s->handshake && !handshake_may_go_on(s, listen)) {
@@ -553,7 +564,7 @@ static void session_reconfigure(struct session *s, const struct config *next)
 			}
 			s->handshake->listen = listen;
 		}
-		s->login = s->login && listen && listen->users ? listen : NULL;
+		s->login = s->login_digest != 0 && listen && listen->users ? listen : NULL;
 		if (s->associate) {
 			associate_reconfigure(s->associate, next);
 		}

@@ -401,7 +401,7 @@ enum progress session_on_auth(struct session *s)
 		session_end(s, SESSION_END_NO_MEMORY);
 		return PROGRESS_WAIT;
 	}
-	s->login = h->listen;
+	session_note_login(s, h->listen);
 	outcome = auth_start(s->context->auth, &s->context->auth_worker, h->listen->users, &source,
 			     &credentials, on_verified, s, &h->auth);
 	consume(h, consumed);

@@ -55,7 +55,9 @@ struct session {
 		SESSION_ENDED,
 	} state;
 	bool half_open;                    /* in context->clients: the request is not complete */
-	const struct listen_config *login; /* whose user it is; NULL: nobody has logged in */
+	const struct listen_config *login; /* whose user it is; NULL: no section's, or nobody has
+					      logged in */
+	uint64_t login_digest;             /* of the password's hash; 0: no such user */
 	struct timer deadline;
 	struct relay relay;          /* its client side is watched from the start */
 	struct handshake *handshake; /* NULL from RELAY on */
@@ -81,6 +83,9 @@ enum progress {
 };
 
 /* --- session.c --- */
+
+/* `user` has sent a password, to be looked at by the users of this section. */
+void session_note_login(struct session *s, const struct listen_config *listen);
 
 /* The client's side of the relay: its socket from the start. */
 struct relay_side *session_client(struct session *s);

@@ -354,6 +354,38 @@ def test_listeners_that_go():
     proxy.stop()
 
 
+def test_users_that_come_back():
+    """Whose user is removed while the listener has no users, or is away, is out when it has some again"""
+    path = users_file("users-back")
+    port = harness.free_port()
+    config = harness.temporary_path("back.conf")
+    section = f"[listen lan]\naddress = 127.0.0.1:{port}\n"
+    users = f"auth = password\nusers = {path}\n"
+    other = f"[listen other]\naddress = 127.0.0.2:{port}\n"
+
+    def reload(text):
+        with open(config, "w", encoding="ascii") as file:
+            file.write("[server]\nworkers = 1\n" + other + text)
+        os.chmod(config, 0o644)
+        if proxy:
+            before = len(proxy.log())
+            proxy.send_signal(signal.SIGHUP)
+            proxy.wait_log("reloaded", before)
+
+    proxy = None
+    reload(section + users)
+    proxy = harness.Daemon("socksd", port, config=config)
+    for user, meanwhile in (("alice", ""), ("bob", section)):
+        with connect_as(proxy, user) as removed, connect_as(proxy, "carol") as carol:
+            harness.output_of(harness.program_path("socksd-passwd"), "-d", path, user)
+            reload(meanwhile)
+            expect_echo(removed)
+            reload(section + users)
+            expect_reset(removed)
+            expect_echo(carol)
+    proxy.stop()
+
+
 # --- the users file -------------------------------------------------------------------------------
 
 
