@@ -185,6 +185,13 @@ static void count_end(struct session *s, enum session_end_reason reason)
 	}
 }
 
+/* The rule that the session ends by. One that denied some address of the target, or somebody who
+ * came to a BIND, is none. */
+static const char *rule_of_end(const struct session *s)
+{
+	return s->refused_for == SESSION_END_DENIED ? s->rule : NULL;
+}
+
 static void log_end(struct session *s, enum session_end_reason reason)
 {
 	uint64_t duration_ms = loop_now_ms(s->context->loop) - s->accepted_ms;
@@ -206,7 +213,7 @@ static void log_end(struct session *s, enum session_end_reason reason)
 		KV_UINT("datagrams_down", udp.datagrams_down),
 		KV_TEXT("dropped", s->associate ? associate_drops(s->associate, drops) : NULL),
 		KV_UINT("duration_ms", duration_ms), KV_TEXT("end", session_end_name(reason)),
-		KV_TEXT("why", s->why), KV_TEXT("rule", s->rule));
+		KV_TEXT("why", s->why), KV_TEXT("rule", rule_of_end(s)));
 }
 
 static void free_session(struct deferred *deferred)
