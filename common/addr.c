@@ -261,6 +261,13 @@ enum addr_scope addr_scope(const struct addr *a)
 	}
 }
 
+bool addr_is_unicast(const struct addr *a)
+{
+	enum addr_scope scope = addr_scope(a);
+
+	return scope != ADDR_MULTICAST && scope != ADDR_RESERVED;
+}
+
 const char *addr_format_ip(const struct addr *a, char *buf, size_t cap)
 {
 	char ip[INET6_ADDRSTRLEN];

@@ -69,6 +69,10 @@ bool addr_same_ip(const struct addr *a, const struct addr *b);
 
 enum addr_scope addr_scope(const struct addr *a);
 
+/* Whether one host can have it: it is neither multicast nor reserved, as the limited broadcast
+ * address is. That 0.0.0.0 and :: stand for all addresses of a host is the caller's business. */
+bool addr_is_unicast(const struct addr *a);
+
 /* Write "192.0.2.1" / "fe80::1%2" or, with port, "192.0.2.1:80" / "[::1]:80"; "-" for none. Both
  * return buf, whose cap must be at least ADDR_TEXT_MAX. */
 const char *addr_format_ip(const struct addr *a, char *buf, size_t cap);

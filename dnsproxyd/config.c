@@ -170,6 +170,12 @@ static int add_server(const struct config *config, struct group_config *group,
 			    "server \"%s\" names an unknown interface", text);
 		return -1;
 	}
+	if (r == -EADDRNOTAVAIL) {
+		params_fail(reterr, section, field,
+			    "an address of one host, not multicast or broadcast",
+			    "\"%s\" can be no server", text);
+		return -1;
+	}
 	if (r < 0) {
 		params_fail(reterr, section, field,
 			    "IP[:PORT], tcp://IP[:PORT], tls://IP[:PORT][#NAME], "

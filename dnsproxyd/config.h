@@ -42,7 +42,8 @@ PARAM_DECLARE(log_params, LOG_PARAMS);
 
 #define LISTEN_PARAMS(P, PC)                                                                    \
 	P(ADDRS, addresses, "address", NULL, 53, 0, RELOAD,                                     \
-	  "Addresses to answer on, by UDP and TCP, or by TLS or HTTPS.")                        \
+	  "Addresses to answer on, by UDP and TCP, or by TLS or HTTPS; 0.0.0.0 and :: stand "   \
+	  "for all of this host.")                                                              \
 	PC(protocol, "protocol", "dns", "dns|tls|https", RELOAD,                                \
 	   "What is spoken there: dns (UDP and TCP), tls (DNS over TLS, port 853) or "          \
 	   "https (DNS over HTTPS, port 443, at /dns-query).")                                  \

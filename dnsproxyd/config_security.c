@@ -126,7 +126,8 @@ int config_load_proxy(struct group_config *group, const struct section *section,
 	}
 	if (socks_proxy_parse(p->proxy, &group->proxy) < 0) {
 		params_fail(reterr, section, offsetof(struct upstream_params, proxy),
-			    "socks5://[USER:PASSWORD@]IP[:PORT]", "that is no proxy");
+			    "socks5://[USER:PASSWORD@]IP[:PORT], the address of one host",
+			    "that is no proxy");
 		return -1;
 	}
 	group->has_proxy = true;

@@ -27,7 +27,8 @@ PARAM_DECLARE(server_params, SERVER_PARAMS);
 PARAM_DECLARE(log_params, LOG_PARAMS);
 
 #define LISTEN_PARAMS(P, PC)                                                                       \
-	P(ADDRS, addresses, "address", NULL, 1080, 0, RELOAD, "Addresses to accept clients on.")   \
+	P(ADDRS, addresses, "address", NULL, 1080, 0, RELOAD,                                      \
+	  "Addresses to accept clients on; 0.0.0.0 and :: stand for all of this host.")            \
 	PC(auth, "auth", "none", "none|password", RELOAD, "What clients must do to be served.")    \
 	P(PATH, users_file, "users", NULL, 0, 0, RELOAD,                                           \
 	  "File of user names and password hashes, made with socksd-passwd; needed for auth = "    \

@@ -17,23 +17,21 @@
 static int set_egress_address(struct egress *egress, const struct section *section,
 			      const struct addr *a, struct ini_error *reterr)
 {
-	struct addr folded = addr_unmap(a);
-	struct addr *slot = folded.sa.sa_family == AF_INET ? &egress->ipv4 : &egress->ipv6;
-	enum addr_scope scope = addr_scope(&folded);
+	struct addr *slot = a->sa.sa_family == AF_INET ? &egress->ipv4 : &egress->ipv6;
 	char text[ADDR_TEXT_MAX];
 
-	addr_format_ip(&folded, text, sizeof text);
+	addr_format_ip(a, text, sizeof text);
 	if (slot->sa.sa_family != AF_UNSPEC) {
 		params_fail(reterr, section, offsetof(struct egress_params, addresses),
 			    "at most one address of each family", "second address %s", text);
 		return -1;
 	}
-	if (scope == ADDR_UNSPECIFIED || scope == ADDR_MULTICAST || scope == ADDR_RESERVED) {
+	if (addr_scope(a) == ADDR_UNSPECIFIED) {
 		params_fail(reterr, section, offsetof(struct egress_params, addresses),
 			    "an address of this host", "nothing can be sent from %s", text);
 		return -1;
 	}
-	*slot = folded;
+	*slot = *a;
 	return 0;
 }
 

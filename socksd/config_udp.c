@@ -6,24 +6,22 @@
 static int set_public_address(struct listen_config *listen, const struct section *section,
 			      const struct addr *a, struct ini_error *reterr)
 {
-	struct addr folded = addr_unmap(a);
-	struct addr *slot = folded.sa.sa_family == AF_INET ? &listen->udp_public_ipv4
-							   : &listen->udp_public_ipv6;
-	enum addr_scope scope = addr_scope(&folded);
+	struct addr *slot =
+		a->sa.sa_family == AF_INET ? &listen->udp_public_ipv4 : &listen->udp_public_ipv6;
 	char text[ADDR_TEXT_MAX];
 
-	addr_format_ip(&folded, text, sizeof text);
+	addr_format_ip(a, text, sizeof text);
 	if (slot->sa.sa_family != AF_UNSPEC) {
 		params_fail(reterr, section, offsetof(struct listen_params, udp_public_addresses),
 			    "at most one address of each family", "second address %s", text);
 		return -1;
 	}
-	if (scope == ADDR_UNSPECIFIED || scope == ADDR_MULTICAST || scope == ADDR_RESERVED) {
+	if (addr_scope(a) == ADDR_UNSPECIFIED) {
 		params_fail(reterr, section, offsetof(struct listen_params, udp_public_addresses),
 			    "an address of one host", "nothing can be sent to %s", text);
 		return -1;
 	}
-	*slot = folded;
+	*slot = *a;
 	return 0;
 }
 

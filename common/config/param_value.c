@@ -313,12 +313,18 @@ static int add_addr(const struct param_row *row, const char *text, struct addr_l
 					: expected;
 		return problem_bad(row, text, expected, reterr);
 	}
+	if (!addr_is_unicast(&a)) {
+		return problem_bad(
+			row, text,
+			"an address of one host, not multicast or broadcast, was expected", reterr);
+	}
 	grown = list_grow(list->items, list->count, sizeof *list->items);
 	if (!grown) {
 		return -ENOMEM;
 	}
 	list->items = grown;
-	list->items[list->count++] = a;
+	/* One address has one form here: sockets of ours that are for IPv6 take nothing else. */
+	list->items[list->count++] = addr_unmap(&a);
 	return 0;
 }
 

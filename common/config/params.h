@@ -70,7 +70,7 @@ enum param_type {
 	PARAM_TEXT,     /* free text; NULL when empty */
 	PARAM_PATH,     /* absolute path; NULL when empty */
 	PARAM_ADDRS,    /* list of address:port; min = default port, 0 = port required */
-	PARAM_IPS,      /* list of addresses without port */
+	PARAM_IPS,      /* list of addresses without port; both: of hosts, IPv4 never as IPv6 */
 	PARAM_NETS,     /* list of networks, struct netset */
 	PARAM_TEXTS,    /* list of free texts, none of which can hold a comma */
 };

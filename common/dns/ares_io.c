@@ -763,9 +763,10 @@ static bool parse_server_line(char *line, struct addr *ret_server)
 		return false;
 	}
 	address = strtok_r(line + keyword_len, " \t\r\n", &save);
-	if (!address || addr_parse_ip(address, ret_server) < 0) {
+	if (!address || addr_parse_ip(address, ret_server) < 0 || !addr_is_unicast(ret_server)) {
 		return false;
 	}
+	*ret_server = addr_unmap(ret_server);
 	addr_set_port(ret_server, DNS_PORT);
 	return true;
 }

@@ -158,7 +158,8 @@ void ares_io_lookup(struct ares_io *io, const char *name, int family, ares_io_lo
 /* --- system configuration ----------------------------------------------------------------- */
 
 /* The name servers of a resolv.conf(5) file, at most `max`, port 53. Returns how many (0 when there
- * are none or the file cannot be read). */
+ * are none or the file cannot be read). Multicast and reserved addresses are left out, an IPv4
+ * address that is written as an IPv6 one becomes what it is. */
 size_t ares_io_system_servers(const char *path, struct addr *ret_servers, size_t max);
 
 #endif

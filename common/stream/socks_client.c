@@ -40,6 +40,7 @@ static int take_text(const char *text, size_t len, char ret_text[SOCKS_TEXT_MAX]
 int socks_proxy_parse(const char *text, struct socks_proxy *ret_proxy)
 {
 	const char *at;
+	int r;
 
 	*ret_proxy = (struct socks_proxy){ 0 };
 	if (strncmp(text, scheme, sizeof scheme - 1) != 0) {
@@ -56,7 +57,12 @@ int socks_proxy_parse(const char *text, struct socks_proxy *ret_proxy)
 		}
 		text = at + 1;
 	}
-	return addr_parse(text, SOCKS_PORT, &ret_proxy->addr);
+	r = addr_parse(text, SOCKS_PORT, &ret_proxy->addr);
+	if (r < 0) {
+		return r;
+	}
+	ret_proxy->addr = addr_unmap(&ret_proxy->addr);
+	return addr_is_unicast(&ret_proxy->addr) ? 0 : -EADDRNOTAVAIL;
 }
 
 bool socks_proxy_equal(const struct socks_proxy *a, const struct socks_proxy *b)

@@ -23,8 +23,9 @@ struct socks_proxy {
 };
 
 /* Parse "socks5://[USER:PASSWORD@]IP[:PORT]"; the port is 1080 if none is given. What is before the
- * last "@" is user and password, which the first ":" parts. 0, -EINVAL or -ENODEV (unknown
- * interface). */
+ * last "@" is user and password, which the first ":" parts. An IPv4 address that is written as an
+ * IPv6 one becomes what it is. 0, -EINVAL, -ENODEV (unknown interface) or -EADDRNOTAVAIL (a
+ * multicast or reserved address). */
 int socks_proxy_parse(const char *text, struct socks_proxy *ret_proxy);
 
 bool socks_proxy_equal(const struct socks_proxy *a, const struct socks_proxy *b);

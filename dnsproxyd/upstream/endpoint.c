@@ -166,7 +166,7 @@ static int parse_stamp(const char *text, struct endpoint *ret)
 	return parse_name(stamp.name, strlen(stamp.name), ret->name);
 }
 
-int endpoint_parse(const char *text, struct endpoint *ret_endpoint)
+static int parse(const char *text, struct endpoint *ret_endpoint)
 {
 	static const struct scheme plain = { "", ENDPOINT_UDP, DNS_PORT, false, false };
 	const struct scheme *scheme = &plain;
@@ -187,6 +187,17 @@ int endpoint_parse(const char *text, struct endpoint *ret_endpoint)
 	text += strlen(scheme->prefix);
 	return scheme->has_path ? parse_with_path(text, scheme, ret_endpoint)
 				: parse_server(text, scheme, ret_endpoint);
+}
+
+int endpoint_parse(const char *text, struct endpoint *ret_endpoint)
+{
+	int r = parse(text, ret_endpoint);
+
+	if (r < 0) {
+		return r;
+	}
+	ret_endpoint->addr = addr_unmap(&ret_endpoint->addr);
+	return addr_is_unicast(&ret_endpoint->addr) ? 0 : -EADDRNOTAVAIL;
 }
 
 bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)

@@ -48,8 +48,9 @@ struct endpoint {
 	size_t hash_count;
 };
 
-/* 0, -EINVAL (no such form), -EPROTONOSUPPORT (another scheme or kind of stamp) or -ENODEV (no such
- * interface). */
+/* An IPv4 address that is written as an IPv6 one becomes what it is. 0, -EINVAL (no such form),
+ * -EPROTONOSUPPORT (another scheme or kind of stamp), -ENODEV (no such interface) or -EADDRNOTAVAIL
+ * (a multicast or reserved address). */
 int endpoint_parse(const char *text, struct endpoint *ret_endpoint);
 
 bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);

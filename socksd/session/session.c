@@ -107,8 +107,9 @@ int session_enter(struct session *s, enum session_state state)
 
 static const struct session_end_row {
 	const char *token;
+	enum socksd_metric metric;
 } session_end_table[] = {
-#define X(name, text) [SESSION_END_##name] = { text },
+#define X(name, text, metric) [SESSION_END_##name] = { text, metric },
 	SESSION_ENDS(X)
 #undef X
 };
@@ -151,28 +152,10 @@ static uint64_t bytes_down(const struct session *s)
 
 static void count_end(struct session *s, enum session_end_reason reason)
 {
-	static const int metric_of[] = {
-		[SESSION_END_FINISHED] = METRIC_COUNT,
-		[SESSION_END_CLIENT_RESET] = METRIC_resets_passed,
-		[SESSION_END_TARGET_RESET] = METRIC_resets_passed,
-		[SESSION_END_IDLE_TIMEOUT] = METRIC_idle_timeout,
-		[SESSION_END_STALLED] = METRIC_stall_timeout,
-		[SESSION_END_GONE] = METRIC_handshake_gone,
-		[SESSION_END_HANDSHAKE_TIMEOUT] = METRIC_handshake_timeout,
-		[SESSION_END_INVALID] = METRIC_handshake_invalid,
-		[SESSION_END_AUTH_FAILED] = METRIC_auth_failed,
-		[SESSION_END_AUTH_OVERLOAD] = METRIC_auth_overload,
-		[SESSION_END_DENIED] = METRIC_dial_denied,
-		[SESSION_END_UNREACHABLE] = METRIC_dial_failed,
-		[SESSION_END_CONNECT_TIMEOUT] = METRIC_dial_timeout,
-		[SESSION_END_BIND_TIMEOUT] = METRIC_bind_timeout,
-		[SESSION_END_NO_MEMORY] = METRIC_refused_memory,
-		[SESSION_END_REVOKED] = METRIC_sessions_revoked,
-		[SESSION_END_SHUTDOWN] = METRIC_COUNT,
-	};
+	enum socksd_metric metric = session_end_table[reason].metric;
 
-	if (metric_of[reason] != METRIC_COUNT) {
-		session_count(s, (enum socksd_metric)metric_of[reason], 1);
+	if (metric != METRIC_COUNT) {
+		session_count(s, metric, 1);
 	}
 	session_count(s, METRIC_sessions_now, -1);
 	session_count(s, METRIC_bytes_up, (int64_t)bytes_up(s));
@@ -184,6 +167,13 @@ static void count_end(struct session *s, enum session_end_reason reason)
 	if (s->state == SESSION_RELAY) {
 		session_count(s, METRIC_sessions_relaying_now, -1);
 	}
+}
+
+/* The rule that the session ends by. One that denied some address of the target, or somebody who
+ * came to a BIND, is none. */
+static const char *rule_of_end(const struct session *s)
+{
+	return s->refused_for == SESSION_END_DENIED ? s->rule : NULL;
 }
 
 static void log_end(struct session *s, enum session_end_reason reason)
@@ -207,7 +197,7 @@ static void log_end(struct session *s, enum session_end_reason reason)
 		KV_UINT("datagrams_down", udp.datagrams_down),
 		KV_TEXT("dropped", s->associate ? associate_drops(s->associate, drops) : NULL),
 		KV_UINT("duration_ms", duration_ms), KV_TEXT("end", session_end_name(reason)),
-		KV_TEXT("why", s->why), KV_TEXT("rule", s->rule));
+		KV_TEXT("why", s->why), KV_TEXT("rule", rule_of_end(s)));
 }
 
 static void free_session(struct deferred *deferred)

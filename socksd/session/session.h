@@ -12,28 +12,41 @@
 #include "common/addr.h"
 
 #include "socksd/context.h"
+#include "socksd/metrics.h"
 
-/* How a session ended: X(name, "token"). The token is in the log. */
-#define SESSION_ENDS(X)                                                                      \
-	X(FINISHED, "finished")         /* both sides closed in order */                     \
-	X(CLIENT_RESET, "client_reset") /* and the target was told so */                     \
-	X(TARGET_RESET, "target_reset")                                                      \
-	X(IDLE_TIMEOUT, "idle_timeout")                                                      \
-	X(STALLED, "stalled") /* one side took no bytes, or did not answer */                \
-	X(GONE, "gone")       /* the client left before it was served */                     \
-	X(HANDSHAKE_TIMEOUT, "handshake_timeout")                                            \
-	X(INVALID, "invalid") /* broke the protocol; `why` says how */                       \
-	X(AUTH_FAILED, "auth_failed")                                                        \
-	X(AUTH_OVERLOAD, "auth_overload") /* the password could not be checked now */        \
-	X(DENIED, "denied")               /* `why` says by what */                           \
-	X(UNREACHABLE, "unreachable")     /* `why` says how */                               \
-	X(CONNECT_TIMEOUT, "connect_timeout")                                                \
-	X(BIND_TIMEOUT, "bind_timeout") /* the peer that was to connect did not */           \
-	X(NO_MEMORY, "no_memory")                                                            \
-	X(REVOKED, "revoked")   /* a reload changed or removed the user; `why` says which */ \
-	X(SHUTDOWN, "shutdown") /* the daemon ends, or its configuration dropped the listener */
+/* How a session ended: X(name, "token", metric). The token is in the log; METRIC_COUNT: it is
+ * counted nowhere. */
+#define SESSION_ENDS(X)                                                     \
+	/* both sides closed in order */                                    \
+	X(FINISHED, "finished", METRIC_COUNT)                               \
+	/* and the target was told so */                                    \
+	X(CLIENT_RESET, "client_reset", METRIC_resets_passed)               \
+	X(TARGET_RESET, "target_reset", METRIC_resets_passed)               \
+	X(IDLE_TIMEOUT, "idle_timeout", METRIC_idle_timeout)                \
+	/* one side took no bytes, or did not answer */                     \
+	X(STALLED, "stalled", METRIC_stall_timeout)                         \
+	/* the client left before it was served */                          \
+	X(GONE, "gone", METRIC_handshake_gone)                              \
+	X(HANDSHAKE_TIMEOUT, "handshake_timeout", METRIC_handshake_timeout) \
+	/* broke the protocol; `why` says how */                            \
+	X(INVALID, "invalid", METRIC_handshake_invalid)                     \
+	X(AUTH_FAILED, "auth_failed", METRIC_auth_failed)                   \
+	/* the password could not be checked now */                         \
+	X(AUTH_OVERLOAD, "auth_overload", METRIC_auth_overload)             \
+	/* `why` says by what */                                            \
+	X(DENIED, "denied", METRIC_dial_denied)                             \
+	/* `why` says how */                                                \
+	X(UNREACHABLE, "unreachable", METRIC_dial_failed)                   \
+	X(CONNECT_TIMEOUT, "connect_timeout", METRIC_dial_timeout)          \
+	/* the peer that was to connect did not */                          \
+	X(BIND_TIMEOUT, "bind_timeout", METRIC_bind_timeout)                \
+	X(NO_MEMORY, "no_memory", METRIC_refused_memory)                    \
+	/* a reload changed or removed the user; `why` says which */        \
+	X(REVOKED, "revoked", METRIC_sessions_revoked)                      \
+	/* the daemon ends, or its configuration dropped the listener */    \
+	X(SHUTDOWN, "shutdown", METRIC_COUNT)
 
-#define SESSION_END_ENUM(name, token) SESSION_END_##name,
+#define SESSION_END_ENUM(name, token, metric) SESSION_END_##name,
 enum session_end_reason {
 	SESSION_ENDS(SESSION_END_ENUM)
 };

@@ -151,7 +151,6 @@ static void on_stranger(void *arg, const struct addr *peer, const char *why)
 	char client[ADDR_TEXT_MAX];
 	char text[ADDR_TEXT_MAX];
 
-	session_note_rule(s, NULL); /* of theirs: the session does not end by it */
 	session_count(s, METRIC_bind_strangers, 1);
 	log_event(LOG_LEVEL_DEBUG, "bind-stranger",
 		  KV_TEXT("client", privacy_client(session_log_clients(s), &s->client, client)),
@@ -160,16 +159,13 @@ static void on_stranger(void *arg, const struct addr *peer, const char *why)
 		  KV_TEXT("why", why));
 }
 
-/* From here on the log shows who has come instead of who was expected, and no rule that strangers
- * have met. */
+/* From here on the log shows who has come instead of who was expected. */
 static void note_peer(struct session *s, const struct addr *peer)
 {
 	char text[ADDR_TEXT_MAX];
 
 	free(s->target);
 	s->target = strdup(addr_format(peer, text, sizeof text));
-	free(s->rule);
-	s->rule = NULL;
 }
 
 static enum progress join(struct session *s, const struct bind_result *result)

@@ -52,10 +52,10 @@ static enum progress refuse(struct session *s, const void *bytes, size_t len,
 		session_end(s, reason);
 		return PROGRESS_WAIT;
 	}
+	s->refused_for = reason;
 	if (!session_answer(s, bytes, len)) {
 		return PROGRESS_WAIT;
 	}
-	s->refused_for = reason;
 	shutdown(session_client(s)->watch.fd, SHUT_WR);
 	if (session_enter(s, SESSION_LINGER) < 0) {
 		session_end(s, reason);

@@ -64,7 +64,7 @@ struct session {
 	struct associate *associate; /* ASSOCIATE; its control connection is relay's client */
 	struct addr *primary;        /* the target, in context->primaries; NULL: not there */
 	bool counted_udp;            /* in context->clients, as an association */
-	enum session_end_reason refused_for; /* LINGER */
+	enum session_end_reason refused_for; /* what the client was told; 0: nothing of the kind */
 	size_t discarded_bytes;              /* LINGER, ASSOCIATE */
 	/* for the log */
 	uint8_t *user; /* NULL: none; any bytes */
@@ -72,7 +72,7 @@ struct session {
 	enum socks5_command command; /* 0: none yet */
 	char *target;                /* NULL: none named */
 	const char *why;             /* static token, or NULL */
-	char *rule;                  /* that denied; NULL: none */
+	char *rule;                  /* the last that denied an address; NULL: none */
 	struct deferred deferred;
 };
 
@@ -134,7 +134,8 @@ int session_local(struct session *s, struct addr *ret_local);
 /* What the rules are asked about; valid as long as the handshake. */
 struct rules_request session_rules_request(const struct session *s);
 
-/* Remember for the log which rule denied; the rules may be gone by then. NULL: none allowed it. */
+/* Remember for the log which rule denied; the rules may be gone by then. NULL: none allowed it. It
+ * is shown only if the request is refused as denied in the end. */
 void session_note_rule(struct session *s, const struct rule *rule);
 
 /* Count and log an egress that cannot be used; as in struct dial_config, `arg` is the session. */

@@ -69,7 +69,7 @@ static const struct {
 	{ "fe80::1", ADDR_LINK_LOCAL },       { "fd00::1", ADDR_PRIVATE },
 	{ "fc00::1", ADDR_PRIVATE },          { "ff02::1", ADDR_MULTICAST },
 	{ "2001:db8::1", ADDR_GLOBAL },       { "::ffff:127.0.0.1", ADDR_LOOPBACK },
-	{ "::ffff:10.0.0.1", ADDR_PRIVATE },
+	{ "::ffff:10.0.0.1", ADDR_PRIVATE },  { "::ffff:224.0.0.1", ADDR_MULTICAST },
 };
 
 START_TEST(test_scope)
@@ -79,6 +79,9 @@ START_TEST(test_scope)
 
 		ck_assert_int_eq(addr_parse_ip(scope_cases[i].ip, &a), 0);
 		ck_assert_msg(addr_scope(&a) == scope_cases[i].scope, "%s", scope_cases[i].ip);
+		ck_assert_int_eq(addr_is_unicast(&a),
+				 scope_cases[i].scope != ADDR_MULTICAST &&
+					 scope_cases[i].scope != ADDR_RESERVED);
 	}
 }
 END_TEST

@@ -50,6 +50,10 @@ START_TEST(test_faults)
 		{ A U "server = tls://a.example\n", "test.conf:4: nobody knows the address of" },
 		{ A U "server = tls://a.example\nbootstrap = tls://b.example\n",
 		  "test.conf:5: \"tls://b.example\" cannot be asked" },
+		{ A U "server = tls://a.example\nbootstrap = ff02::1\n",
+		  "test.conf:5: \"ff02::1\" cannot be asked" },
+		{ A U "server = 192.0.2.1\nproxy = socks5://224.0.0.1\n",
+		  "test.conf:5: that is no proxy" },
 		{ A U "server = tls://a.example\nbootstrap = quic://192.0.2.1\n",
 		  "cannot be asked" },
 		{ A U "server = 192.0.2.1\nbootstrap = 192.0.2.1,192.0.2.2,192.0.2.3,192.0.2.4,"

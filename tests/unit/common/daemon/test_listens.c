@@ -51,6 +51,8 @@ START_TEST(test_faults)
 		{ "[listen a]\naddress = ::1\n[listen b]\naddress = 127.0.0.1\naddress = "
 		  "[::1]:53\n",
 		  "t:4: address [::1]:53 is given twice" },
+		{ "[listen a]\naddress = 127.0.0.1, [::ffff:127.0.0.1]:53\n",
+		  "t:2: address 127.0.0.1:53 is given twice" },
 	};
 
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {

@@ -406,10 +406,15 @@ START_TEST(test_system_servers)
 				   " nameserver 192.0.2.9\n"
 				   "nameserver 192.0.2.9:53\n"
 				   "nameserver example.com\n"
+				   "nameserver 224.0.0.1\n"
+				   "nameserver ff02::1%lo\n"
+				   "nameserver 255.255.255.255\n"
+				   "nameserver ::ffff:192.0.2.4\n"
 				   "nameserver 192.0.2.2\r\n"
 				   "nameserver 192.0.2.3";
-	static const char *const expected[] = { "192.0.2.1:53", "[2001:db8::1]:53",
-						"[fe80::1%1]:53", "192.0.2.2:53", "192.0.2.3:53" };
+	static const char *const expected[] = { "192.0.2.1:53",   "[2001:db8::1]:53",
+						"[fe80::1%1]:53", "192.0.2.4:53",
+						"192.0.2.2:53",   "192.0.2.3:53" };
 	char path[] = "/tmp/stile-resolv-XXXXXX";
 	struct addr servers[8];
 	int fd = mkstemp(path);

@@ -2,6 +2,7 @@
 #include "common/dns/dnscrypt_peer.h"
 #include "common/dns/transport.h"
 
+#include "tests/unit/common/fake_clock.h"
 #include "tests/unit/common/fake_dnscrypt.h"
 #include "tests/unit/common/heard.h"
 #include "tests/unit/suite.h"
@@ -265,36 +266,58 @@ START_TEST(test_hostile_streams)
 }
 END_TEST
 
+/* The two below are replayed with a clock that stands still while something has to arrive. */
+
+static void ask_and_reach(uint16_t id)
+{
+	unsigned count = bench.heard->message_count;
+
+	ck_assert_int_eq(ask(id), 0);
+	ck_assert(clock_reach(bench.heard->loop, &bench.heard->message_count, count + 1));
+	ck_assert_uint_eq(bench.heard->bytes[0] << 8 | bench.heard->bytes[1], id);
+}
+
 /* Without certificates every query fails, now and for a second. */
 START_TEST(test_no_certs)
 {
+	clock_stop();
 	start(both[_i], 200);
 	bench.no_certs = true;
 	ck_assert_int_eq(ask(1), 0);
-	run_for(bench.heard->loop, 100);
+	ck_assert(clock_reach(bench.heard->loop, &bench.cert_count, 1));
+	clock_pass(bench.heard->loop, 100);
 	ck_assert_int_eq(ask(2), 0);
-	ck_assert(run_until(bench.heard->loop, &bench.heard->failure_count, 1, 3000));
+	clock_pass(bench.heard->loop, 99);
+	ck_assert_uint_eq(bench.heard->failure_count, 0);
+	clock_pass(bench.heard->loop, 1);
+	ck_assert_uint_eq(bench.heard->failure_count, 1);
 	ck_assert_int_eq(bench.heard->error, ETIMEDOUT);
 	ck_assert_int_eq(ask(3), -ETIMEDOUT);
 	ck_assert_uint_eq(bench.sealed_count, 0);
 	stop();
+	clock_go_on();
 }
 END_TEST
 
 /* A query that nobody answers makes room again. */
 START_TEST(test_silence)
 {
+	clock_stop();
 	start(both[_i], 200);
-	ask_and_wait(1);
+	ask_and_reach(1);
 	bench.trick = SILENT;
 	for (uint16_t i = 0; i < MANY; i++) {
 		ck_assert_int_eq(ask(i), 0);
 	}
+	ck_assert(clock_reach(bench.heard->loop, &bench.sealed_count, 1 + MANY));
+	clock_pass(bench.heard->loop, 199);
 	ck_assert_int_eq(ask(MANY), -ENOBUFS);
-	run_for(bench.heard->loop, 300);
+	clock_pass(bench.heard->loop, 1);
+	ck_assert_uint_eq(bench.heard->message_count, 1);
 	bench.trick = HONEST;
-	ask_and_wait(7);
+	ask_and_reach(7);
 	stop();
+	clock_go_on();
 }
 END_TEST
 

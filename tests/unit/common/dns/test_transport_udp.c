@@ -3,6 +3,7 @@
 #include "common/container.h"
 #include "common/dns/transport.h"
 
+#include "tests/unit/common/fake_clock.h"
 #include "tests/unit/common/heard.h"
 #include "tests/unit/suite.h"
 
@@ -236,11 +237,14 @@ END_TEST
 /* A late answer to one message must not meet the next. */
 START_TEST(test_port_without_answer_is_not_used_again)
 {
-	struct heard *heard = start("127.0.0.1", 50, MANY, heard_hold);
+	struct heard *heard;
 
+	clock_stop();
+	heard = start("127.0.0.1", 50, MANY, heard_hold);
 	for (unsigned i = 0; i < 20; i++) {
 		ck_assert_int_eq(heard_send(heard, 7, "port.example"), 0);
-		run_for(heard->loop, 60);
+		ck_assert(clock_reach(heard->loop, &heard->held.count, i + 1));
+		clock_pass(heard->loop, 60);
 	}
 	ck_assert_uint_eq(heard->held.count, 20);
 	for (unsigned i = 1; i < 20; i++) {
@@ -248,6 +252,7 @@ START_TEST(test_port_without_answer_is_not_used_again)
 				  addr_port(&heard->held.queries[i].client));
 	}
 	stop(heard);
+	clock_go_on();
 }
 END_TEST
 
@@ -443,24 +448,29 @@ END_TEST
 
 START_TEST(test_silence_ends_the_wait_and_frees_the_socket)
 {
-	struct heard *heard = start("127.0.0.1", 300, 10, heard_hold);
-	unsigned before = count_descriptors();
+	struct heard *heard;
+	unsigned before;
 
+	clock_stop();
+	heard = start("127.0.0.1", 300, 10, heard_hold);
+	before = count_descriptors();
 	ck_assert_int_eq(heard_send(heard, 1, "www.example"), 0);
 	ck_assert_int_eq(heard_send(heard, 2, "www.example"), 0);
-	run_for(heard->loop, 150);
+	clock_pass(heard->loop, 150);
 	ck_assert_int_eq(heard_send(heard, 3, "www.example"), 0);
 	ck_assert_uint_eq(count_descriptors(), before + 3);
-	run_for(heard->loop, 225);
+	ck_assert(clock_reach(heard->loop, &heard->held.count, 3));
 	/* The two that are over are kept for the next messages, until nothing is asked any more. */
+	clock_pass(heard->loop, 299);
 	ck_assert_uint_eq(count_descriptors(), before + 3);
-	run_for(heard->loop, 225);
+	clock_pass(heard->loop, 1);
 	ck_assert_uint_eq(count_descriptors(), before);
 	fake_dns_reply(&heard->held.queries[0], 0);
-	run_for(heard->loop, 20);
+	clock_pass(heard->loop, 20);
 	ck_assert_uint_eq(heard->message_count, 0);
 	ck_assert_uint_eq(heard->failure_count, 0);
 	stop(heard);
+	clock_go_on();
 }
 END_TEST
 

@@ -2,6 +2,8 @@
 #include "common/clock.h"
 #include "common/container.h"
 
+#include "socksd/session/session_private.h"
+
 #include "tests/unit/socksd/session_bench.h"
 #include "tests/unit/suite.h"
 
@@ -16,7 +18,7 @@
 #define QUICK   "[limits]\nhandshake-timeout = 100ms\nidle-timeout = 1s\n"
 
 static const char *const names[] = {
-#define X(name, text) text,
+#define X(name, text, metric) text,
 	SESSION_ENDS(X)
 #undef X
 };
@@ -28,6 +30,42 @@ START_TEST(test_ends_have_names)
 		for (size_t k = 0; k < i; k++) {
 			ck_assert_str_ne(names[i], names[k]);
 		}
+	}
+}
+END_TEST
+
+static const enum socksd_metric metrics[] = {
+#define X(name, text, metric) metric,
+	SESSION_ENDS(X)
+#undef X
+};
+
+static const char *const metric_names[] = {
+#define X(name, help) #name,
+	SOCKSD_METRICS(X)
+#undef X
+};
+
+/* Each end counts once, in its own counter, and in no other one. */
+START_TEST(test_ends_are_counted)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(metrics); i++) {
+		struct session_bench b;
+
+		/* These are counted for other reasons. */
+		ck_assert_int_ne(metrics[i], METRIC_sessions_accepted);
+		ck_assert_int_ne(metrics[i], METRIC_sessions_now);
+		session_bench_start(&b, SECTION FIRST "\n");
+		session_bench_accept(&b, FIRST);
+		session_end(b.context.sessions, (enum session_end_reason)i);
+		ck_assert_uint_eq(b.ended, 1);
+		for (size_t k = 0; k < ARRAY_SIZE(metric_names); k++) {
+			int64_t wanted = metrics[i] == (enum socksd_metric)k;
+
+			ck_assert_msg(session_bench_metric(&b, (enum socksd_metric)k) == wanted,
+				      "%s and %s", names[i], metric_names[k]);
+		}
+		session_bench_stop(&b);
 	}
 }
 END_TEST
@@ -226,6 +264,6 @@ START_TEST(test_running_sessions_survive_their_listener)
 }
 END_TEST
 
-SUITE_MAIN("session", test_ends_have_names, test_bytes_and_ends, test_a_reset_is_passed_on,
-	   test_a_handshake_has_one_deadline, test_an_idle_session_ends,
+SUITE_MAIN("session", test_ends_have_names, test_ends_are_counted, test_bytes_and_ends,
+	   test_a_reset_is_passed_on, test_a_handshake_has_one_deadline, test_an_idle_session_ends,
 	   test_handshakes_at_a_reload, test_running_sessions_survive_their_listener)

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/container.h"
+#include "common/log.h"
 
+#include "tests/unit/common/log_seen.h"
+#include "tests/unit/socksd/fake_names.h"
 #include "tests/unit/socksd/session_bench.h"
 #include "tests/unit/suite.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -191,6 +195,117 @@ START_TEST(test_a_refused_target)
 }
 END_TEST
 
+/* --- the rule in the log --------------------------------------------------------------------- */
+
+/* What becomes of a connection to 127.0.0.3. */
+enum second {
+	CONNECTS,
+	REFUSES,
+	HANGS,
+};
+
+/* The target, on 127.0.0.3. One that hangs has its queue full, so that further SYNs are lost. */
+static void target_start(struct session_bench *b, enum second second, int fillers[2])
+{
+	static const uint8_t ip[4] = { 127, 0, 0, 3 };
+	struct addr a = addr_from_ipv4(ip, 0);
+	socklen_t len = sizeof a;
+
+	close(b->target_fd);
+	b->target_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(b->target_fd, &a.sa, addr_len(&a)), 0);
+	ck_assert_int_eq(getsockname(b->target_fd, &a.sa, &len), 0);
+	b->target_port = addr_port(&a);
+	if (second != REFUSES) {
+		ck_assert_int_eq(listen(b->target_fd, second == HANGS ? 0 : 10), 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (second == HANGS) {
+			(void)connect(fillers[i], &a.sa, addr_len(&a));
+		}
+	}
+}
+
+/* A session that asks for a name with the addresses 127.0.0.2 and 127.0.0.3. */
+static void ask_for_name(struct session_bench *b)
+{
+	const uint8_t request[] = {
+		5, 1, 0, 5, 1, 0, 3, 1, 'a', (uint8_t)(b->target_port >> 8), (uint8_t)b->target_port
+	};
+
+	session_bench_accept(b, ADDRESS);
+	ck_assert_int_eq(send(b->client, request, sizeof request, 0), sizeof request);
+}
+
+static void turn_until_end(struct session_bench *b)
+{
+	for (int i = 0; i < 400 && b->ended == 0; i++) {
+		loop_turn(b->context.loop, 5);
+	}
+	ck_assert_uint_eq(b->ended, 1);
+}
+
+#define DENY_FIRST "[rule first]\naction = deny\ndestination = 127.0.0.2\n"
+#define DENY_BOTH  "[rule both]\naction = deny\ndestination = 127.0.0.2/31\n"
+
+/* A rule that denied one address is no reason for how a session with another one ends. */
+START_TEST(test_the_rule_in_the_log_is_the_one_it_ends_by)
+{
+	static const struct {
+		const char *rules;
+		enum second second;
+		bool leaves; /* the client, while the second is connected to */
+		const char *end;
+		const char *rule;
+	} table[] = {
+		{ DENY_BOTH, CONNECTS, false, "end=denied why=rule", "rule=both" },
+		{ DENY_FIRST, CONNECTS, false, "end=finished", "rule=-" },
+		{ DENY_FIRST, REFUSES, false, "end=unreachable", "rule=-" },
+		{ DENY_FIRST, HANGS, false, "end=connect_timeout", "rule=-" },
+		{ DENY_FIRST, HANGS, true, "end=gone", "rule=-" },
+		{ "", CONNECTS, false, "end=finished", "rule=-" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct session_bench b;
+		struct fake_names names;
+		int fillers[2];
+		char text[512];
+
+		session_bench_start(&b, OPEN);
+		fake_names_start(&names, b.context.loop);
+		names.a = (struct fake_names_say){ .count = 2, .first = 2 };
+		snprintf(text, sizeof text,
+			 OPEN "[limits]\nconnect-timeout = 500ms\n"
+			      "[dns]\nfamily = ipv4\nserver = 127.0.0.1:%u\n%s",
+			 addr_port(&names.dns.addr), table[i].rules);
+		session_bench_reload(&b, text);
+		target_start(&b, table[i].second, fillers);
+		log_seen_forget();
+		log_set_level(LOG_LEVEL_INFO);
+		ask_for_name(&b);
+		session_bench_turns(&b);
+		if (table[i].leaves) {
+			close(b.client);
+			b.client = -1;
+		} else {
+			shutdown(b.client, SHUT_WR);
+			if (table[i].second == CONNECTS) {
+				close(accept(b.target_fd, NULL, NULL));
+			}
+		}
+		turn_until_end(&b);
+		log_seen_expect(table[i].end);
+		log_seen_expect(table[i].rule);
+		close(fillers[0]);
+		close(fillers[1]);
+		fake_names_stop(&names);
+		session_bench_stop(&b);
+	}
+}
+END_TEST
+
 SUITE_MAIN("session_handshake", test_refusals, test_a_handshake_may_come_in_any_pieces,
 	   test_early_data_and_fin_reach_the_target, test_a_client_that_leaves_early,
-	   test_a_refused_target)
+	   test_a_refused_target, test_the_rule_in_the_log_is_the_one_it_ends_by)
