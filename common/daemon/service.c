@@ -586,6 +586,7 @@ static int start_all(struct service *s)
 static int run(struct service *s)
 {
 	int exit_code;
+	int r;
 
 	log_set_level(s->ops->settings(s->loaded.config).log_level);
 	/* Before anything else is opened (systemd.h). */
@@ -602,8 +603,9 @@ static int run(struct service *s)
 		log_event(LOG_LEVEL_NOTICE, "ready", KV_TEXT("version", PACKAGE_VERSION),
 			  KV_UINT("workers", s->worker_count), KV_INT("pid", getpid()));
 		systemd_notify("READY=1");
-		if (loop_run(s->loop) < 0) {
-			exit_code = fail_start("main-loop-failed", errno);
+		r = loop_run(s->loop);
+		if (r < 0) {
+			exit_code = fail_start("main-loop-failed", -r);
 		}
 		if (log_wanted(LOG_LEVEL_NOTICE)) {
 			log_counters(s);
