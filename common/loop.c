@@ -423,12 +423,11 @@ int loop_turn(struct loop *loop, int timeout_ms)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
 	int count;
+	int r;
 
 	loop->now_ms = clock_mono_ms();
 	count = epoll_wait(loop->epoll_fd, events, EVENTS_PER_TURN, wait_ms(loop, timeout_ms));
-	if (count < 0 && errno != EINTR) {
-		return -errno;
-	}
+	r = count < 0 && errno != EINTR ? -errno : 0;
 	loop->turn++;
 	loop->now_ms = clock_mono_ms();
 	dispatch(loop, events, count);
@@ -437,7 +436,7 @@ int loop_turn(struct loop *loop, int timeout_ms)
 	run_tasks(&loop->tasks, 0);
 	run_tasks(&loop->heavy_tasks, LOOP_HEAVY_MS);
 	run_deferred(loop);
-	return 0;
+	return r;
 }
 
 int loop_run(struct loop *loop)

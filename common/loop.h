@@ -162,7 +162,9 @@ void loop_free(struct loop *loop);
 /* Run until loop_stop(). 0 or -errno of epoll_wait. */
 int loop_run(struct loop *loop);
 
-/* One turn that waits at most timeout_ms (-1: for ever). For tests and for draining at the end. */
+/* One turn that waits at most timeout_ms (-1: for ever). For tests and for draining at the end. 0
+ * or -errno of epoll_wait; then descriptors were not served, but all else was: somebody may wait
+ * for it. */
 int loop_turn(struct loop *loop, int timeout_ms);
 
 /* Leave loop_run() at the end of this turn. From the loop's own thread. */

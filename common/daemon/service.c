@@ -516,13 +516,23 @@ static int fail_start(const char *what, int error)
 	return EXIT_RUNTIME;
 }
 
-/* Take the sockets that were passed, bind the others: the last that needs privileges. Returns an
- * exit code. */
+/* Take the sockets that were passed; an exit code. Who counts wrongly is told so: without one of
+ * them nobody might be served where the manager has clients wait. */
+static int take_passed_sockets(struct service *s)
+{
+	if (systemd_take_sockets(s->sockets.inherited, LISTEN_INHERITED_MAX,
+				 &s->sockets.inherited_count) < 0) {
+		log_event(LOG_LEVEL_ERROR, "cannot-start",
+			  KV_TEXT("error", "LISTEN_FDS counts more sockets than were passed"));
+		return EXIT_RUNTIME;
+	}
+	return EXIT_OK;
+}
+
+/* Bind the sockets that were not passed: the last that needs privileges. Returns an exit code. */
 static int open_sockets(struct service *s, unsigned workers)
 {
 	s->sockets.workers = workers;
-	s->sockets.inherited_count =
-		systemd_take_sockets(s->sockets.inherited, LISTEN_INHERITED_MAX);
 	if (bind_sockets(s, s->loaded.config) < 0) {
 		return EXIT_RUNTIME;
 	}
@@ -576,8 +586,14 @@ static int start_all(struct service *s)
 static int run(struct service *s)
 {
 	int exit_code;
+	int r;
 
 	log_set_level(s->ops->settings(s->loaded.config).log_level);
+	/* Before anything else is opened (systemd.h). */
+	exit_code = take_passed_sockets(s);
+	if (exit_code != EXIT_OK) {
+		return exit_code;
+	}
 	privileges_raise_files();
 	if (crypto_init() < 0 || ares_io_global_init() < 0) {
 		return fail_start("cannot-start", EIO);
@@ -587,8 +603,9 @@ static int run(struct service *s)
 		log_event(LOG_LEVEL_NOTICE, "ready", KV_TEXT("version", PACKAGE_VERSION),
 			  KV_UINT("workers", s->worker_count), KV_INT("pid", getpid()));
 		systemd_notify("READY=1");
-		if (loop_run(s->loop) < 0) {
-			exit_code = fail_start("main-loop-failed", errno);
+		r = loop_run(s->loop);
+		if (r < 0) {
+			exit_code = fail_start("main-loop-failed", -r);
 		}
 		if (log_wanted(LOG_LEVEL_NOTICE)) {
 			log_counters(s);

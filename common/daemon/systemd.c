@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,28 +120,50 @@ static bool describe(int fd, struct listen_want *ret_want)
 	return type == SOCK_STREAM || type == SOCK_DGRAM;
 }
 
-size_t systemd_take_sockets(struct listen_inherited *ret_sockets, size_t max)
+/* Whether a manager can have passed fd: it is open, and was when this program was started, which
+ * what has close-on-exec cannot have been. */
+static bool was_passed(int fd)
+{
+	int flags = fcntl(fd, F_GETFD);
+
+	return flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
+static void forget_passed(void)
+{
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+}
+
+int systemd_take_sockets(struct listen_inherited *ret_sockets, size_t max, size_t *ret_count)
 {
 	uint64_t passed = 0;
-	size_t count = 0;
 
+	*ret_count = 0;
 	if (!meant_for_us("LISTEN_PID", true) || !env_number("LISTEN_FDS", &passed)) {
 		passed = 0;
 	}
-	for (uint64_t i = 0; i < passed && i < 1024; i++) {
-		int fd = FIRST_FD + (int)i;
+	forget_passed();
+	if (passed > INT_MAX - FIRST_FD) {
+		return -EBADF;
+	}
+	for (int i = 0; i < (int)passed; i++) {
+		if (!was_passed(FIRST_FD + i)) {
+			return -EBADF;
+		}
+	}
+	for (int i = 0; i < (int)passed; i++) {
+		int fd = FIRST_FD + i;
 		struct listen_want want;
 
-		if (count == max || !describe(fd, &want)) {
+		if (*ret_count == max || !describe(fd, &want)) {
 			close(fd);
 			continue;
 		}
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-		ret_sockets[count++] = (struct listen_inherited){ .want = want, .fd = fd };
+		ret_sockets[(*ret_count)++] = (struct listen_inherited){ .want = want, .fd = fd };
 	}
-	unsetenv("LISTEN_PID");
-	unsetenv("LISTEN_FDS");
-	unsetenv("LISTEN_FDNAMES");
-	return count;
+	return 0;
 }

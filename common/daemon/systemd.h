@@ -24,9 +24,12 @@ void systemd_notify_reloading(void);
 /* How often WATCHDOG=1 is expected, in ms; 0: never. */
 uint64_t systemd_watchdog_ms(void);
 
-/* The listening sockets that were passed, at most `max`, each made non-blocking and close-on-exec;
- * whatever else was passed is closed. Returns how many. Call it once, before there are threads: it
- * takes the variables out of the environment. */
-size_t systemd_take_sockets(struct listen_inherited *ret_sockets, size_t max);
+/* The listening sockets that were passed, *ret_count of them and at most `max`, each made
+ * non-blocking and close-on-exec; whatever else was passed is closed. 0, or -EBADF when LISTEN_FDS
+ * counts a descriptor that nobody can have passed, as with sd_listen_fds(3): one that is not open,
+ * or is a later one of ours (close-on-exec). Then all of them stay as they are. Call it once,
+ * before there are threads, and before anything else is opened: a descriptor that should have been
+ * passed and was not is the next one's to get. It takes the variables out of the environment. */
+int systemd_take_sockets(struct listen_inherited *ret_sockets, size_t max, size_t *ret_count);
 
 #endif

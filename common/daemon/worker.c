@@ -2,6 +2,7 @@
 #include "common/daemon/worker.h"
 
 #include "common/container.h"
+#include "common/log.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,7 +15,9 @@
 struct worker_priv {
 	struct worker worker;
 	pthread_t thread;
-	bool running; /* main thread only */
+	bool running; /* main thread only: started and not joined */
+	pthread_mutex_t lock;
+	bool has_failed; /* under the lock: the loop has ended by itself, nobody takes calls */
 };
 
 /* A call on its way to a worker; lives on the main thread's stack until `done` is posted. */
@@ -39,6 +42,7 @@ struct worker *worker_new(unsigned index, size_t metric_count)
 	if (!priv) {
 		return NULL;
 	}
+	pthread_mutex_init(&priv->lock, NULL);
 	priv->worker.index = index;
 	priv->worker.loop = loop_new();
 	priv->worker.metrics = metrics_new(metric_count);
@@ -54,8 +58,18 @@ struct worker *worker_new(unsigned index, size_t metric_count)
 static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
+	struct worker_priv *priv = priv_of(worker);
+	int r = loop_run(worker->loop);
 
-	loop_run(worker->loop);
+	if (r < 0) {
+		log_event(LOG_LEVEL_ERROR, "worker-failed", KV_UINT("worker", worker->index),
+			  KV_ERRNO("error", -r));
+		pthread_mutex_lock(&priv->lock);
+		priv->has_failed = true;
+		pthread_mutex_unlock(&priv->lock);
+		/* Calls that came before that. */
+		(void)loop_turn(worker->loop, 0);
+	}
 	return NULL;
 }
 
@@ -88,16 +102,42 @@ static void run_call(struct post *post)
 	sem_post(&call->done);
 }
 
+static void join_thread(struct worker_priv *priv)
+{
+	pthread_join(priv->thread, NULL);
+	priv->running = false;
+}
+
+/* False: the thread will take no more of them. */
+static bool send_call(struct worker_priv *priv, struct call *call)
+{
+	bool taken;
+
+	pthread_mutex_lock(&priv->lock);
+	taken = !priv->has_failed;
+	if (taken) {
+		loop_post(priv->worker.loop, &call->post, run_call);
+	}
+	pthread_mutex_unlock(&priv->lock);
+	return taken;
+}
+
 void worker_call(struct worker *worker, worker_fn fn, void *arg)
 {
+	struct worker_priv *priv = priv_of(worker);
 	struct call call = { .worker = worker, .fn = fn, .arg = arg };
 
-	if (!priv_of(worker)->running) {
+	if (!priv->running) {
 		fn(worker, arg);
 		return;
 	}
 	sem_init(&call.done, 0, 0);
-	loop_post(worker->loop, &call.post, run_call);
+	if (!send_call(priv, &call)) {
+		join_thread(priv);
+		fn(worker, arg);
+		sem_destroy(&call.done);
+		return;
+	}
 	while (sem_wait(&call.done) < 0) {
 		/* interrupted by a signal: wait on */
 	}
@@ -114,12 +154,16 @@ void worker_stop(struct worker *worker)
 {
 	struct worker_priv *priv = priv_of(worker);
 
-	if (!priv->running) {
-		return;
+	if (priv->running) {
+		worker_call(worker, stop_loop, NULL);
 	}
-	worker_call(worker, stop_loop, NULL);
-	pthread_join(priv->thread, NULL);
-	priv->running = false;
+	if (priv->running) {
+		join_thread(priv);
+	}
+	if (priv->has_failed) {
+		/* What others have left for it since, such as a helper's job that is done. */
+		(void)loop_turn(worker->loop, 0);
+	}
 }
 
 void worker_free(struct worker *worker)
@@ -128,6 +172,7 @@ void worker_free(struct worker *worker)
 		return;
 	}
 	loop_free(worker->loop);
+	pthread_mutex_destroy(&priv_of(worker)->lock);
 	free(worker->metrics);
 	free(priv_of(worker));
 }

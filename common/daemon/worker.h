@@ -24,14 +24,17 @@ struct worker {
 /* Make a worker that does not run yet. Returns owned or NULL with errno. */
 struct worker *worker_new(unsigned index, size_t metric_count);
 
-/* Start its thread, named "NAME/INDEX", with all signals blocked. 0 or -errno. */
+/* Start its thread, named "NAME/INDEX", with all signals blocked. 0 or -errno. The thread ends by
+ * itself, with a line in the log, when its loop fails. */
 int worker_start(struct worker *worker, const char *name);
 
 /* Main thread: run fn(worker, arg) on the worker's thread and wait until it has returned. When the
- * thread does not run (yet, or any more), fn is called right here. */
+ * thread does not run (yet, or any more), fn is called right here, so this waits for no longer than
+ * fn takes. */
 void worker_call(struct worker *worker, worker_fn fn, void *arg);
 
-/* Main thread: stop the loop, join. Harmless when not started. */
+/* Main thread: stop the loop, join; of a loop that has failed, run what was posted to it. Harmless
+ * when not started. */
 void worker_stop(struct worker *worker);
 
 /* NULL is fine. The worker is stopped. */

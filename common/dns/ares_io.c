@@ -2,16 +2,11 @@
 #include "common/dns/ares_io.h"
 
 #include "common/container.h"
+#include "common/dns/ares_io_private.h"
 #include "common/dns/asked.h"
-#include "common/dns/vsock.h"
-#include "common/freelist.h"
 
-/* c-ares 1.34 marks the calls that 1.18 has as deprecated. */
-#define CARES_NO_DEPRECATED
-#include <ares.h>
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,36 +16,7 @@ enum {
 	EDNS_SIZE = 4096, /* queries up to this size go by datagram */
 	TRANSPORT_TIMEOUT_MAX_MS = 60000,
 	FLAGS_TC = 0x02, /* in byte 2 of a header */
-	DNS_PORT = 53,
 	SPARE_REQUESTS_MAX = 256,
-};
-
-/* Channels of their own for what needs different options. */
-enum channel_kind {
-	CHANNEL_DATAGRAM, /* raw exchanges */
-	CHANNEL_STREAM,   /* raw exchanges, those that were truncated or all of them */
-	CHANNEL_HOSTS,    /* lookups in the hosts file */
-	CHANNEL_DNS,      /* lookups */
-	CHANNEL_KINDS,
-};
-
-struct channel {
-	struct ares_io *io;
-	ares_channel ares; /* NULL until it is needed */
-	struct vsock_set set;
-};
-
-struct ares_io {
-	struct ares_io_config config; /* its servers: the array below */
-	struct addr servers[ARES_IO_SERVERS_MAX];
-
-	struct channel channels[CHANNEL_KINDS];
-	struct timer tick;
-	size_t open_count;
-	struct freelist spare_requests; /* without a copy of the query */
-	unsigned inside;                /* calls into c-ares on the stack */
-	bool dying;                     /* ares_io_free() was called */
-	struct deferred deferred;
 };
 
 /* A raw exchange. */
@@ -61,18 +27,6 @@ struct request {
 	bool kept;        /* with a copy of the query */
 	size_t query_len; /* 0: it is on the stream and needs no copy */
 	uint8_t query[];
-};
-
-struct lookup {
-	struct ares_io *io;
-	ares_io_lookup_fn fn;
-	void *arg;
-	int family;
-	unsigned waiting_count; /* of the families, those without answer yet */
-	enum ares_io_status status;
-	size_t count;
-	struct ares_io_address addresses[ARES_IO_ADDRESSES_MAX];
-	char name[];
 };
 
 const char *ares_io_status_text(enum ares_io_status status)
@@ -111,9 +65,7 @@ static enum ares_io_status status_from_errno(int error)
 	}
 }
 
-/* What a c-ares status means here. c-ares 1.18 calls several failures of the last server
- * ARES_ECONNREFUSED; the message that it is being shown, if any, tells them apart. */
-static enum ares_io_status status_from_ares(int status, const struct vsock_message *shown)
+enum ares_io_status ares_io_status_from_ares(int status, const struct vsock_message *shown)
 {
 	switch (status) {
 	case ARES_SUCCESS:
@@ -236,9 +188,8 @@ static int channel_tries(const struct ares_io *io, enum channel_kind kind)
 	}
 }
 
-/* The c-ares channel of this kind, made when it is first asked for. Every option is given, so that
- * c-ares looks for none in files and environment. NULL when out of memory. */
-static ares_channel channel_get(struct ares_io *io, enum channel_kind kind)
+/* Every option is given, so that c-ares looks for none in files and environment. */
+ares_channel ares_io_channel(struct ares_io *io, enum channel_kind kind)
 {
 	struct channel *channel = &io->channels[kind];
 	struct in_addr servers[ARES_IO_SERVERS_MAX];
@@ -248,8 +199,8 @@ static ares_channel channel_get(struct ares_io *io, enum channel_kind kind)
 		.timeout = (int)io->config.timeout_ms,
 		.tries = channel_tries(io, kind),
 		.ndots = 1,
-		.udp_port = DNS_PORT,
-		.tcp_port = DNS_PORT,
+		.udp_port = ARES_IO_PORT,
+		.tcp_port = ARES_IO_PORT,
 		.servers = servers,
 		.nservers = (int)channel->set.server_count,
 		.ndomains = 0,
@@ -290,9 +241,7 @@ static ares_channel channel_get(struct ares_io *io, enum channel_kind kind)
 
 static void io_on_tick(struct timer *timer);
 
-/* Have c-ares look for timeouts while requests are open. When there is no memory for the timer, the
- * next request tries again. */
-static void io_arm_tick(struct ares_io *io)
+void ares_io_arm_tick(struct ares_io *io)
 {
 	if (io->open_count > 0 && !io->dying && !timer_active(&io->tick)) {
 		timer_start(&io->tick, io->config.loop, loop_now_ms(io->config.loop) + TICK_MS,
@@ -309,7 +258,7 @@ static void io_on_tick(struct timer *timer)
 			channel_process(&io->channels[kind].set, VSOCK_NONE, VSOCK_NONE);
 		}
 	}
-	io_arm_tick(io);
+	ares_io_arm_tick(io);
 }
 
 struct ares_io *ares_io_new(const struct ares_io_config *config)
@@ -399,8 +348,7 @@ void ares_io_break_streams(struct ares_io *io)
 	}
 }
 
-/* Whether a new request may begin, and how it ends if not. */
-static enum ares_io_status io_admit(const struct ares_io *io)
+enum ares_io_status ares_io_admit(const struct ares_io *io)
 {
 	if (io->dying) {
 		return ARES_IO_CANCELLED;
@@ -440,7 +388,7 @@ static void exchange_end(struct request *request, enum ares_io_status status,
 static void exchange_done(struct request *request, int status, const struct vsock_message *shown)
 {
 	if (status != ARES_SUCCESS) {
-		exchange_end(request, status_from_ares(status, NULL), NULL);
+		exchange_end(request, ares_io_status_from_ares(status, NULL), NULL);
 	} else if (!shown || shown->error) {
 		exchange_end(request, status_from_errno(shown ? shown->error : 0), NULL);
 	} else if ((shown->bytes[2] & FLAGS_TC) && request->query_len > 0 && !request->io->dying) {
@@ -522,7 +470,7 @@ static uint16_t exchange_send(struct request *request, enum channel_kind kind, c
 			      size_t len)
 {
 	struct ares_io *io = request->io;
-	ares_channel ares = channel_get(io, kind);
+	ares_channel ares = ares_io_channel(io, kind);
 	uint16_t id;
 
 	if (!ares) {
@@ -547,7 +495,7 @@ void ares_io_send(struct ares_io *io, const uint8_t *query, size_t len, ares_io_
 uint16_t ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_t *query,
 			  size_t len, ares_io_answer_fn fn, void *arg)
 {
-	enum ares_io_status status = io_admit(io);
+	enum ares_io_status status = ares_io_admit(io);
 	bool keep = via == ARES_IO_VIA_BOTH; /* for the stream, after truncation */
 	struct request *request;
 
@@ -570,223 +518,7 @@ uint16_t ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_
 	request->query_len = keep ? len : 0;
 	memcpy(request->query, query, request->query_len);
 	io->open_count++;
-	io_arm_tick(io);
+	ares_io_arm_tick(io);
 	return exchange_send(request, via == ARES_IO_VIA_STREAM ? CHANNEL_STREAM : CHANNEL_DATAGRAM,
 			     query, len);
-}
-
-/* --- lookups --------------------------------------------------------------------------------- */
-
-static void lookup_end(struct lookup *lookup)
-{
-	struct ares_io *io = lookup->io;
-	enum ares_io_status status = lookup->count > 0 ? ARES_IO_OK : lookup->status;
-
-	io->open_count--;
-	if (io->dying) {
-		status = ARES_IO_CANCELLED;
-	}
-	if (status == ARES_IO_OK) {
-		lookup->fn(lookup->arg, status, lookup->addresses, lookup->count);
-	} else {
-		lookup->fn(lookup->arg, status, NULL, 0);
-	}
-	free(lookup);
-}
-
-static void lookup_add(struct lookup *lookup, const struct ares_addrinfo *found)
-{
-	int chain_ttl_s = INT32_MAX;
-
-	for (const struct ares_addrinfo_cname *cname = found->cnames; cname; cname = cname->next) {
-		chain_ttl_s = cname->ttl < chain_ttl_s ? cname->ttl : chain_ttl_s;
-	}
-	for (const struct ares_addrinfo_node *node = found->nodes; node; node = node->ai_next) {
-		int ttl_s = node->ai_ttl < chain_ttl_s ? node->ai_ttl : chain_ttl_s;
-		struct addr addr = addr_from_sockaddr(node->ai_addr);
-
-		if (lookup->count == ARES_IO_ADDRESSES_MAX) {
-			break;
-		}
-		addr = addr_unmap(&addr);
-		addr_set_port(&addr, 0);
-		lookup->addresses[lookup->count].addr = addr;
-		lookup->addresses[lookup->count].ttl_s =
-			ttl_s > 0 ? (uint32_t)ttl_s : 0; /* RFC 2181 section 8 */
-		lookup->count++;
-	}
-}
-
-/* Takes ownership of found, which may be NULL. */
-static void lookup_take(struct lookup *lookup, int status, struct ares_addrinfo *found,
-			const struct vsock_message *shown)
-{
-	size_t count_before = lookup->count;
-	enum ares_io_status outcome = status_from_ares(status, shown);
-
-	if (found) {
-		lookup_add(lookup, found);
-		ares_freeaddrinfo(found);
-	}
-	if (outcome == ARES_IO_OK && lookup->count == count_before) {
-		outcome = ARES_IO_NO_DATA;
-	}
-	if (outcome > lookup->status) {
-		lookup->status = outcome;
-	}
-}
-
-static void lookup_on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *found)
-{
-	struct lookup *lookup = arg;
-
-	(void)timeouts;
-	lookup_take(lookup, status, found, lookup->io->channels[CHANNEL_DNS].set.shown);
-	if (--lookup->waiting_count == 0) {
-		lookup_end(lookup);
-	}
-}
-
-static void lookup_on_hosts(void *arg, int status, int timeouts, struct ares_addrinfo *found)
-{
-	(void)timeouts;
-	lookup_take(arg, status, found, NULL);
-}
-
-static void lookup_ask(struct lookup *lookup, ares_channel ares, int family,
-		       ares_addrinfo_callback callback)
-{
-	const struct ares_addrinfo_hints hints = { .ai_flags = ARES_AI_NOSORT,
-						   .ai_family = family };
-	struct ares_io *io = lookup->io;
-
-	io->inside++;
-	ares_getaddrinfo(ares, lookup->name, NULL, &hints, callback, lookup);
-	io->inside--;
-}
-
-/* The hosts file holds both families of a name or none, as getaddrinfo(3) has it. c-ares calls back
- * before it returns, for no server is asked. */
-static void lookup_ask_hosts(struct lookup *lookup)
-{
-	ares_channel ares = channel_get(lookup->io, CHANNEL_HOSTS);
-
-	if (ares) {
-		lookup_ask(lookup, ares, lookup->family, lookup_on_hosts);
-		lookup->status = ARES_IO_OK;
-	}
-}
-
-/* Each family by itself: in c-ares' own combination of the two the last answer decides, so that "no
- * data" for one hides that the other timed out. */
-static void lookup_ask_servers(struct lookup *lookup)
-{
-	ares_channel ares = channel_get(lookup->io, CHANNEL_DNS);
-	int family = lookup->family;
-
-	if (!ares) {
-		lookup->status = ARES_IO_REFUSED;
-		lookup_end(lookup);
-		return;
-	}
-	lookup->waiting_count = family == AF_UNSPEC ? 2 : 1;
-	if (family == AF_UNSPEC) {
-		lookup_ask(lookup, ares, AF_INET6, lookup_on_answer);
-		family = AF_INET;
-	}
-	lookup_ask(lookup, ares, family, lookup_on_answer);
-}
-
-/* c-ares answers names of this form itself, as addresses and leading zeros and all. No such name
- * exists: top-level domains are no numbers. */
-static bool looks_like_ipv4(const char *name)
-{
-	size_t dots = 0;
-
-	if (name[strspn(name, "0123456789.")] != '\0') {
-		return false;
-	}
-	for (; *name; name++) {
-		if (*name == '.') {
-			dots++;
-		}
-	}
-	return dots == 3;
-}
-
-void ares_io_lookup(struct ares_io *io, const char *name, int family, ares_io_lookup_fn fn,
-		    void *arg)
-{
-	enum ares_io_status status = io_admit(io);
-	size_t name_len = strlen(name);
-	struct lookup *lookup;
-
-	if (status == ARES_IO_OK && looks_like_ipv4(name)) {
-		status = ARES_IO_NO_NAME;
-	}
-	if (status != ARES_IO_OK) {
-		fn(arg, status, NULL, 0);
-		return;
-	}
-	lookup = malloc(sizeof *lookup + name_len + 1);
-	if (!lookup) {
-		fn(arg, ARES_IO_REFUSED, NULL, 0);
-		return;
-	}
-	*lookup = (struct lookup){ .io = io, .fn = fn, .arg = arg, .family = family };
-	memcpy(lookup->name, name, name_len + 1);
-	io->open_count++;
-	io_arm_tick(io);
-	if (io->config.hosts_file) {
-		lookup_ask_hosts(lookup);
-	}
-	if (lookup->count > 0) {
-		lookup_end(lookup);
-	} else {
-		lookup_ask_servers(lookup);
-	}
-}
-
-/* --- system configuration -------------------------------------------------------------------- */
-
-/* The address of a "nameserver ADDRESS" line, as resolv.conf(5) has it: the keyword begins the
- * line, the rest of the line after the address is ignored. */
-static bool parse_server_line(char *line, struct addr *ret_server)
-{
-	static const char keyword[] = "nameserver";
-	const size_t keyword_len = sizeof keyword - 1;
-	char *save = NULL;
-	char *address;
-
-	if (strncmp(line, keyword, keyword_len) != 0 ||
-	    (line[keyword_len] != ' ' && line[keyword_len] != '\t')) {
-		return false;
-	}
-	address = strtok_r(line + keyword_len, " \t\r\n", &save);
-	if (!address || addr_parse_ip(address, ret_server) < 0 || !addr_is_unicast(ret_server)) {
-		return false;
-	}
-	*ret_server = addr_unmap(ret_server);
-	addr_set_port(ret_server, DNS_PORT);
-	return true;
-}
-
-size_t ares_io_system_servers(const char *path, struct addr *ret_servers, size_t max)
-{
-	FILE *file = fopen(path, "re");
-	char *line = NULL;
-	size_t cap = 0;
-	size_t count = 0;
-
-	if (!file) {
-		return 0;
-	}
-	while (count < max && getline(&line, &cap, file) >= 0) {
-		if (parse_server_line(line, &ret_servers[count])) {
-			count++;
-		}
-	}
-	free(line);
-	fclose(file);
-	return count;
 }

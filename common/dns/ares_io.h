@@ -136,7 +136,7 @@ uint16_t ares_io_send_via(struct ares_io *io, enum ares_io_via via, const uint8_
 /* --- lookups ------------------------------------------------------------------------------ */
 
 /* One address found; ttl_s is the lowest of its record and the CNAME records before it (0 from the
- * hosts file). */
+ * hosts file, and of localhost: asking again costs nothing). */
 struct ares_io_address {
 	struct addr addr; /* port 0 */
 	uint32_t ttl_s;
@@ -149,9 +149,10 @@ typedef void (*ares_io_lookup_fn)(void *arg, enum ares_io_status status,
  * numeric address; four numbers with dots are one that nobody has, leading zeros or not, and end as
  * ARES_IO_NO_NAME unasked. No search domains. One address of either family is enough for
  * ARES_IO_OK. A server that answers with an error or not at all is followed by the next one.
- * "localhost" is never asked of a server (RFC 6761 section 6.3): with hosts_file it is a loopback
- * address, without it ends as c-ares sees fit (1.18: ARES_IO_UNREACHABLE). The callback is called
- * exactly once, possibly before this returns; the addresses are valid during the call. */
+ * "localhost", in letters of any case, with or without a final dot, is ::1 and 127.0.0.1, and
+ * nobody is asked, the hosts file neither (RFC 6761 section 6.3). Names below it are other names to
+ * c-ares 1.18, and the same addresses to 1.34, unless the hosts file has them. The callback is
+ * called exactly once, possibly before this returns; the addresses are valid during the call. */
 void ares_io_lookup(struct ares_io *io, const char *name, int family, ares_io_lookup_fn fn,
 		    void *arg);
 

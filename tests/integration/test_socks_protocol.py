@@ -138,8 +138,8 @@ def test_ipv6():
 
 
 def test_names():
-    """Names, with any case, with a dot at the end, and addresses written as names"""
-    for host in (b"good.example", b"WWW.Good.Example", b"good.example.", b"a_b.good.example"):
+    """Names, with any case, with a dot at the end, localhost, and addresses written as names"""
+    for host in (b"good.example", b"WWW.Good.Example", b"good.example.", b"a_b.good.example", b"localhost", b"LocalHost."):
         with socks.connect(proxy().port, host, echo_target().port) as sock:
             expect_echo(sock)
     if harness.have_ipv6():

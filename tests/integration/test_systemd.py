@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -20,7 +21,7 @@ PTRACE_SEIZE = 0x4206
 PTRACE_INTERRUPT = 0x4207
 PTRACE_DETACH = 17
 
-# Opens TCP listeners and UDP sockets as PID 1 would, and becomes the daemon with them.
+# Opens TCP listeners and UDP sockets as PID 1 would, and becomes the daemon with them; $MORE more are counted than there are.
 PASS_SOCKETS = """
 import os, socket, sys
 end = sys.argv.index("--")
@@ -40,7 +41,7 @@ high = [os.dup2(fd, 100 + i) for i, fd in enumerate(keep)]
 for i, fd in enumerate(high):
     os.dup2(fd, 3 + i, inheritable=True)
 os.closerange(3 + len(socks), 300)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(socks)))
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(socks) + int(os.environ.get("MORE", 0))))
 os.execv(sys.argv[end + 1], sys.argv[end + 1:])
 """
 
@@ -127,6 +128,25 @@ def test_socksd_takes_passed_sockets():
         daemon.stop()
     finally:
         target.close()
+
+
+def test_sockets_that_were_not_passed():
+    """A daemon that is told of more sockets than it was passed says so and does not start"""
+    port = harness.free_port()
+    for program in ("socksd", "dnsproxyd"):
+        for passed, more in ((0, 1), (0, 2), (0, 4), (1, 1), (1, 3), (2, 1000)):
+            command = ["env", f"MORE={more}", sys.executable, "-c", PASS_SOCKETS,
+                       *[f"{kind},127.0.0.1,{port}" for kind in ("tcp", "udp")[:passed]], "--",
+                       harness.program_path(program), "-c", harness.temporary_file("empty.conf"),
+                       "-o", f"listen test.address=127.0.0.1:{port}"]
+            if program == "dnsproxyd":
+                command += ["-o", "upstream default.server=127.0.0.1:9"]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  text=True, timeout=20, check=False)
+            what = f"{program} with {passed} sockets and {more} more:\n{done.stdout}"
+            expect(done.returncode, 1, f"the exit status of {what}")
+            expect("LISTEN_FDS counts more sockets than were passed" in done.stdout, True, f"the reason, of {what}")
+            expect(len(done.stdout.splitlines()), 1, f"the number of lines of {what}")
 
 
 def test_a_socket_without_a_section():

@@ -5,6 +5,8 @@
 
 #include "tests/unit/suite.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -323,7 +325,49 @@ START_TEST(test_posts_from_another_thread_keep_their_order)
 }
 END_TEST
 
+struct note {
+	struct post post;
+	struct timer timer;
+	struct task task;
+	unsigned count;
+};
+
+static void note_post(struct post *post)
+{
+	container_of(post, struct note, post)->count++;
+}
+
+static void note_timer(struct timer *timer)
+{
+	container_of(timer, struct note, timer)->count++;
+}
+
+static void note_task(struct task *task)
+{
+	container_of(task, struct note, task)->count++;
+}
+
+START_TEST(test_a_turn_without_epoll_runs_the_rest)
+{
+	int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int epoll_fd = dup(null_fd);
+	struct note note = { 0 };
+	struct loop *loop;
+
+	close(epoll_fd);
+	loop = loop_new();
+	ck_assert_int_eq(dup2(null_fd, epoll_fd), epoll_fd); /* in its place */
+	loop_post(loop, &note.post, note_post);
+	ck_assert_int_eq(timer_start(&note.timer, loop, 0, note_timer), 0);
+	loop_run_task(loop, &note.task, note_task);
+	ck_assert_int_eq(loop_run(loop), -EINVAL);
+	ck_assert_uint_eq(note.count, 3);
+	loop_free(loop);
+	close(null_fd);
+}
+END_TEST
+
 SUITE_MAIN("loop", test_timers_fire_in_order, test_timer_for_now_waits_a_turn,
 	   test_stopped_watch_is_not_called, test_restarted_watch_gets_no_old_event,
 	   test_task_queued_by_a_task_waits_a_turn, test_heavy_tasks_take_turns,
-	   test_posts_from_another_thread_keep_their_order)
+	   test_posts_from_another_thread_keep_their_order, test_a_turn_without_epoll_runs_the_rest)

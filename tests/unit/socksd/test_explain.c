@@ -139,7 +139,7 @@ START_TEST(test_answers)
 		{ ANY, "command=bind destination=0.0.0.0:21", 3,
 		  "deny anybody: no rule matches\n" },
 		{ ANY, "destination=0.0.0.0:21", 3, "deny 0.0.0.0:21: guard, unspecified\n" },
-		/* Names: denied ones are not resolved; localhost is in the hosts file. */
+		/* Names: denied ones are not resolved; localhost is, by nobody else. */
 		{ rules, "destination=bad.test:80", 3, "deny bad.test:80: [rule no] at test:27\n" },
 		{ ANY "family = ipv4\n", "destination=localhost:80", 0,
 		  "allow 127.0.0.1:80: no rule matches\n" },

@@ -215,33 +215,38 @@ static int open_socket(int family, int type, bool listens)
 }
 
 /* As a manager passes them: 0 TCP, 1 UDP, 2 a file, 3 TCP that does not listen, 4 of another
- * family, 5 nothing, 6 TCP by IPv6, 7 UDP that blocks and outlives execve(). */
+ * family, 5 a pipe, 6 TCP by IPv6, 7 UDP that blocks and outlives execve(). */
 static void pass_sockets(void)
 {
 	int fds[PASSED];
+	int pipe_fds[2];
 
 	fds[0] = open_socket(AF_INET, SOCK_STREAM, true);
 	fds[1] = open_socket(AF_INET, SOCK_DGRAM, false);
 	fds[2] = open("/dev/null", O_RDONLY);
 	fds[3] = open_socket(AF_INET, SOCK_STREAM, false);
 	fds[4] = open_socket(AF_UNIX, SOCK_DGRAM, false);
-	fds[5] = -1;
+	MUST(pipe(pipe_fds) == 0);
+	close(pipe_fds[1]);
+	fds[5] = pipe_fds[0];
 	fds[6] = open_socket(AF_INET6, SOCK_STREAM, true);
 	fds[7] = open_socket(AF_INET, SOCK_DGRAM, false);
 	/* Out of the way first. */
 	for (int i = 0; i < PASSED; i++) {
 		int fd = fds[i];
 
-		fds[i] = fd < 0 ? -1 : fcntl(fd, F_DUPFD, 100);
+		fds[i] = fcntl(fd, F_DUPFD, 100);
+		MUST(fds[i] >= 100);
 		close(fd);
 	}
 	for (int i = 0; i < PASSED; i++) {
 		close(FIRST_FD + i);
-		MUST(fds[i] < 0 || dup2(fds[i], FIRST_FD + i) == FIRST_FD + i);
+		MUST(dup2(fds[i], FIRST_FD + i) == FIRST_FD + i);
 		close(fds[i]);
 	}
-	/* One more, which was not passed. */
+	/* One more, which was not passed, and none behind it. */
 	MUST(dup2(FIRST_FD + 1, FIRST_FD + PASSED) == FIRST_FD + PASSED);
+	close(FIRST_FD + PASSED + 1);
 }
 
 static bool is_open(int fd)
@@ -259,13 +264,37 @@ static void set_passed(const char *count, bool is_ours)
 	setenv("LISTEN_FDNAMES", "a:b", 1);
 }
 
+static struct listen_inherited sockets[PASSED];
+
+/* How many were taken. */
+static size_t take(size_t max)
+{
+	size_t count;
+
+	MUST(systemd_take_sockets(sockets, max, &count) == 0);
+	return count;
+}
+
+static void refuse_all(const char *passed)
+{
+	size_t count = 1;
+
+	set_passed(passed, true);
+	MUST(systemd_take_sockets(sockets, PASSED, &count) == -EBADF);
+	MUST(count == 0);
+	MUST(!getenv("LISTEN_PID") && !getenv("LISTEN_FDS"));
+	for (int i = 0; i <= PASSED; i++) {
+		MUST(i == 5 || is_open(FIRST_FD + i)); /* which is the gap at times */
+	}
+	MUST(!(fcntl(FIRST_FD, F_GETFD) & FD_CLOEXEC));
+}
+
 static void take_all(void)
 {
 	static const int taken[] = { 0, 1, 6, 7 };
-	struct listen_inherited sockets[PASSED];
 
 	set_passed("8", true);
-	MUST(systemd_take_sockets(sockets, PASSED) == ARRAY_SIZE(taken));
+	MUST(take(PASSED) == ARRAY_SIZE(taken));
 	for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
 		bool is_stream = taken[i] % 6 == 0;
 
@@ -282,16 +311,14 @@ static void take_all(void)
 	MUST(is_open(FIRST_FD + PASSED));
 	/* Once is enough. */
 	MUST(!getenv("LISTEN_PID") && !getenv("LISTEN_FDS") && !getenv("LISTEN_FDNAMES"));
-	MUST(systemd_take_sockets(sockets, PASSED) == 0);
+	MUST(take(PASSED) == 0);
 	MUST(is_open(FIRST_FD));
 }
 
 static void take_some(void)
 {
-	struct listen_inherited sockets[1];
-
 	set_passed("8", true);
-	MUST(systemd_take_sockets(sockets, 1) == 1);
+	MUST(take(1) == 1);
 	MUST(sockets[0].fd == FIRST_FD);
 	for (int i = 1; i < PASSED; i++) {
 		MUST(!is_open(FIRST_FD + i));
@@ -303,33 +330,42 @@ static void take_some(void)
 static void take_none(void)
 {
 	static const char *const counts[] = { "", "x", "-1", "8x" };
-	struct listen_inherited sockets[PASSED];
 
 	set_passed("8", false);
-	MUST(systemd_take_sockets(sockets, PASSED) == 0);
+	MUST(take(PASSED) == 0);
 	MUST(!getenv("LISTEN_PID") && !getenv("LISTEN_FDS"));
 	setenv("LISTEN_FDS", "8", 1); /* for nobody in particular */
-	MUST(systemd_take_sockets(sockets, PASSED) == 0);
+	MUST(take(PASSED) == 0);
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
 		set_passed(counts[i], true);
-		MUST(systemd_take_sockets(sockets, PASSED) == 0);
+		MUST(take(PASSED) == 0);
 	}
 	MUST(is_open(FIRST_FD) && is_open(FIRST_FD + 7));
 }
 
-/* However many it is said to be. */
-static void take_endless(void)
+/* A count that is too high, a gap, or a descriptor that is ours: none is taken, and none closed. */
+static void take_too_many(void)
 {
-	struct listen_inherited sockets[PASSED];
+	static const char *const counts[] = { "10", "1024", "2147483644", "2147483645",
+					      "18446744073709551615" };
 
-	set_passed("18446744073709551615", true);
-	MUST(systemd_take_sockets(sockets, PASSED) == 5);
-	MUST(sockets[4].fd == FIRST_FD + PASSED);
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+		refuse_all(counts[i]);
+	}
+	close(FIRST_FD + 5);
+	refuse_all("8");
+	MUST(dup2(FIRST_FD + 2, FIRST_FD + 5) == FIRST_FD + 5);
+	MUST(fcntl(FIRST_FD + 7, F_SETFD, FD_CLOEXEC) == 0);
+	refuse_all("8");
+	MUST(is_open(FIRST_FD + 5));
+	MUST(fcntl(FIRST_FD + 7, F_SETFD, 0) == 0);
+	set_passed("8", true);
+	MUST(take(PASSED) == 4);
 }
 
 START_TEST(test_sockets)
 {
-	static void (*const parts[])(void) = { take_all, take_some, take_none, take_endless };
+	static void (*const parts[])(void) = { take_all, take_some, take_none, take_too_many };
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		pid_t pid = fork();

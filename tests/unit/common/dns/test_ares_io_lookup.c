@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 /* "192.0.2.1=300" */
@@ -350,32 +351,126 @@ START_TEST(test_lookup_tries_again_after_silence)
 }
 END_TEST
 
+/* The last name of a line, but for localhost, which is not looked for there. False: it has none. */
+static bool parse_hosts_line(char *line, struct addr *ret_addr, char **ret_name)
+{
+	char *save = NULL;
+	char *word = strtok_r(line, " \t\r\n", &save);
+
+	if (!word || addr_parse_ip(word, ret_addr) < 0 || strchr(word, '%')) {
+		return false;
+	}
+	*ret_name = NULL;
+	while ((word = strtok_r(NULL, " \t\r\n", &save)) && word[0] != '#') {
+		if (strcasecmp(word, "localhost") != 0) {
+			*ret_name = word;
+		}
+	}
+	return *ret_name != NULL;
+}
+
 START_TEST(test_lookup_in_the_hosts_file)
 {
 	struct bench *bench =
 		bench_start(reply_address, (struct ares_io_config){ .hosts_file = true });
+	FILE *file = fopen("/etc/hosts", "re");
 	struct outcome outcome;
+	char line[1024];
 
-	reply_a = GIVE;
-	bench_lookup(bench, &outcome, "localhost", AF_INET);
-	ck_assert_uint_eq(outcome.calls, 1);
-	ck_assert(outcome_has(&outcome, "127.0.0.1=0"));
+	while (file && fgets(line, sizeof line, file)) {
+		struct ares_io_address expected = { 0 };
+		char *name;
+
+		if (!parse_hosts_line(line, &expected.addr, &name)) {
+			continue;
+		}
+		bench_lookup(bench, &outcome, name, expected.addr.sa.sa_family);
+		ck_assert_uint_eq(outcome.calls, 1);
+		ck_assert_msg(outcome_has(&outcome, address_text(&expected)), "%s", name);
+	}
+	if (file) {
+		fclose(file);
+	}
 	ck_assert_uint_eq(bench->servers[0].udp_count, 0);
+	reply_a = GIVE;
+	bench->answer_count = 0;
 	bench_lookup(bench, &outcome, "www.example", AF_INET); /* not in the file */
-	ck_assert(run_until(bench->loop, &bench->answer_count, 2, 500));
+	ck_assert(run_until(bench->loop, &bench->answer_count, 1, 500));
 	ck_assert(outcome_has(&outcome, "192.0.2.1=300"));
 	bench_stop(bench);
 }
 END_TEST
 
-START_TEST(test_localhost_is_never_asked_of_a_server)
+static const struct {
+	int family;
+	const char *addresses[3]; /* in this order */
+} localhost_cases[] = {
+	{ AF_INET, { "127.0.0.1=0" } },
+	{ AF_INET6, { "::1=0" } },
+	{ AF_UNSPEC, { "::1=0", "127.0.0.1=0" } },
+};
+
+/* Whatever the hosts file has, so that neither c-ares nor a server has to be asked. */
+START_TEST(test_localhost_is_this_host)
+{
+	static const char *const names[] = { "localhost", "localhost.", "LOCALHOST", "LocalHost." };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names) * 2; i++) {
+		struct bench *bench = bench_start(
+			reply_address, (struct ares_io_config){ .hosts_file = i % 2 == 1 });
+
+		for (size_t k = 0; k < ARRAY_SIZE(localhost_cases); k++) {
+			const char *const *expected = localhost_cases[k].addresses;
+			struct outcome outcome;
+			size_t count = 0;
+
+			bench_lookup(bench, &outcome, names[i / 2], localhost_cases[k].family);
+			ck_assert_uint_eq(outcome.calls, 1);
+			ck_assert_int_eq(outcome.status, ARES_IO_OK);
+			for (; expected[count]; count++) {
+				ck_assert_uint_lt(count, outcome.count);
+				ck_assert_str_eq(address_text(&outcome.addresses[count]),
+						 expected[count]);
+			}
+			ck_assert_uint_eq(outcome.count, count);
+		}
+		ck_assert_uint_eq(ares_io_open_count(bench->io), 0);
+		ck_assert_uint_eq(bench->servers[0].udp_count, 0);
+		bench_stop(bench);
+	}
+}
+END_TEST
+
+START_TEST(test_names_like_localhost_are_asked_for)
+{
+	static const char *const names[] = { "localhost.example", "localhosts", "xlocalhost",
+					     "localhos" };
+	struct bench *bench = bench_start(reply_address, (struct ares_io_config){ 0 });
+
+	reply_a = GIVE;
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		struct outcome outcome;
+
+		bench_lookup(bench, &outcome, names[i], AF_INET);
+		ck_assert(run_until(bench->loop, &bench->answer_count, i + 1, 500));
+		ck_assert_msg(outcome_has(&outcome, "192.0.2.1=300"), "%s", names[i]);
+	}
+	ck_assert_uint_eq(bench->servers[0].udp_count, ARRAY_SIZE(names));
+	bench_stop(bench);
+}
+END_TEST
+
+/* The same rules as for every lookup that ends at once. */
+START_TEST(test_free_within_the_callback_of_localhost)
 {
 	struct bench *bench = bench_start(reply_address, (struct ares_io_config){ 0 });
 	struct outcome outcome;
 
+	bench->free_in_callback = true;
 	bench_lookup(bench, &outcome, "localhost", AF_UNSPEC);
-	ck_assert(run_until(bench->loop, &bench->answer_count, 1, 500));
-	ck_assert_uint_eq(bench->servers[0].udp_count, 0);
+	ck_assert_uint_eq(outcome.calls, 1);
+	ck_assert_uint_eq(outcome.count, 2);
+	ck_assert_ptr_null(bench->io);
 	bench_stop(bench);
 }
 END_TEST
@@ -460,6 +555,7 @@ SUITE_MAIN("ares_io_lookup", test_lookup, test_lookup_with_one_answer_garbled,
 	   test_lookup_asks_the_next_server_after_silence, test_lookup_that_fails_everywhere,
 	   test_lookup_asks_an_only_server_once_that_fails, test_lookup_with_no_server_there,
 	   test_lookup_tries_again_after_silence, test_lookup_in_the_hosts_file,
-	   test_localhost_is_never_asked_of_a_server, test_lookup_of_a_name_that_cannot_be,
+	   test_localhost_is_this_host, test_names_like_localhost_are_asked_for,
+	   test_free_within_the_callback_of_localhost, test_lookup_of_a_name_that_cannot_be,
 	   test_lookup_of_numbers_is_no_address, test_free_within_a_lookup_callback,
 	   test_free_with_open_lookups)
