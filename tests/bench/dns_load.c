@@ -3,12 +3,12 @@
  * Load for a DNS server that knows, or asks, `dns_responder`:
  *
  *   dns_load --server IP:PORT [--first N] [--names N] [--order random|sequential] [--count N]
- *            [--window N] [--rate N] [--seconds S]
+ *            [--window N] [--rate N] [--ms N]
  *
  * Asks for the names from number `first` on, `names` of them, at random or one after the other (and
- * again from the first), until `count` were asked for or `seconds` are over; `window` questions are
- * open at any time (with --rate, so many a second are asked and the window is the most that may be
- * open). Every answer is checked. A question without answer for a second is lost.
+ * again from the first), until `count` were asked for or so many `ms` are over; `window` questions
+ * are open at any time (with --rate, so many a second are asked and the window is the most that may
+ * be open). Every answer is checked. A question without answer for a second is lost.
  */
 #include "tests/bench/dns_bench.h"
 #include "tests/bench/load.h"
@@ -54,7 +54,7 @@ struct load {
 	struct addr server;
 	uint32_t first, names;
 	bool sequential;
-	uint64_t count, window, rate, seconds;
+	uint64_t count, window, rate, run_ms;
 	int epoll;
 	struct channel channels[SOCKETS];
 	uint64_t asked, answered, lost;
@@ -201,7 +201,7 @@ static bool is_over(const struct load *load)
 	if (load->count > 0) {
 		return load->answered + load->lost >= load->count;
 	}
-	return load->now_ns - load->began_ns >= load->seconds * NS_PER_S;
+	return load->now_ns - load->began_ns >= load->run_ms * NS_PER_MS;
 }
 
 static void run(struct load *load)
@@ -267,7 +267,7 @@ static bool read_option(struct load *load, int option, const char *text)
 		load->rate = load_number(text);
 		return true;
 	case 's':
-		load->seconds = load_number(text);
+		load->run_ms = load_number(text);
 		return true;
 	default:
 		return false;
@@ -284,11 +284,11 @@ int main(int argc, char **argv)
 		{ "count", required_argument, NULL, 'c' },
 		{ "window", required_argument, NULL, 'w' },
 		{ "rate", required_argument, NULL, 'r' },
-		{ "seconds", required_argument, NULL, 's' },
+		{ "ms", required_argument, NULL, 's' },
 		{ NULL, 0, NULL, 0 },
 	};
 	static struct load load = {
-		.names = 1, .window = 256, .seconds = 1, .random = 88172645463325252
+		.names = 1, .window = 256, .run_ms = 1000, .random = 88172645463325252
 	};
 	int option;
 

@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NS_PER_S 1000000000ull
+#define NS_PER_S  1000000000ull
+#define NS_PER_MS 1000000ull
 
 uint64_t load_now_ns(void);
 

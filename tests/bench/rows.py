@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: ISC
 """What is compared. A row starts its contestants, takes one sample of each in turn, ROUNDS times, and says what the
-ratios of ours to theirs may be."""
+ratios of ours to theirs may be.
+
+Many short samples, and every other round in the opposite order: what the machine does besides comes and goes within
+seconds, so neighbours in time compare best."""
 
 import contextlib
 import os
@@ -10,7 +13,8 @@ import contestants as c
 import measure
 import network
 
-ROUNDS = 5
+ROUNDS = 9
+SAMPLE_MS = 400
 OURS = "stile"
 
 
@@ -22,6 +26,7 @@ class Row:
     key = "cost"
     limits = ()
     rounds = ROUNDS
+    sample_ms = SAMPLE_MS
     far = ()  # contestants so far from their limits that ROUNDS rounds are enough in any case
 
     def __init__(self, builddir):
@@ -73,7 +78,7 @@ class Row:
             self.start()
             samples = {name: [] for name in self.servers}
             for turn in range(self.rounds):
-                for name, server in self.servers.items():
+                for name, server in list(self.servers.items())[:: -1 if turn % 2 else 1]:
                     if turn >= ROUNDS and name in self.far:
                         continue
                     samples[name].append(measure.take_sample(lambda n=name, s=server: self.sample(n, s)))
@@ -90,7 +95,6 @@ class Tcp(Row):
     hosts = [f"127.0.2.{i}" for i in range(1, 61)]
     mode = None
     connections = 1
-    seconds = 1
     scale = 1e6
     peers = ()
 
@@ -112,7 +116,7 @@ class Tcp(Row):
     def words(self, name, server):
         plain = name.startswith("haproxy")
         return ["socks_load", self.mode, "--proxy", server.address, "--connections", str(self.connections),
-                "--seconds", str(self.seconds),
+                "--ms", str(self.sample_ms),
                 *([] if plain else ["--target", self.targets[0], "--targets", str(len(self.targets))])]
 
     def sample(self, name, server):
@@ -124,7 +128,7 @@ class Bulk(Tcp):
 
 
 class Bulk1(Bulk):
-    name, title, connections, rounds = "bulk-1", "Bulk, 1 connection", 1, 15
+    name, title, connections, rounds = "bulk-1", "Bulk, 1 connection", 1, 35
     peers = ("haproxy-splice",)
     limits = [("haproxy-splice", "cost", 1.10)]
 
@@ -132,7 +136,7 @@ class Bulk1(Bulk):
 class Bulk16(Bulk):
     """The rate: the load's CPU is the limit, so those who never make it wait are equal, but for chance."""
 
-    name, title, connections, rounds = "bulk-16", "Bulk, 16 connections", 16, 15
+    name, title, connections, rounds = "bulk-16", "Bulk, 16 connections", 16, 31
     far = ("danted", "microsocks")
     peers = ("haproxy-splice", "danted", "microsocks")
     limits = [("haproxy-splice", "cost", 1.05), ("danted", "cost", 0.45), ("microsocks", "cost", 0.15),
@@ -145,7 +149,7 @@ class Bulk64(Bulk16):
 
 class Sessions(Tcp):
     name, title, unit = "sessions", "Short sessions, 64 at once", "CPU us/session"
-    mode, connections, rounds = "sessions", 64, 15
+    mode, connections, rounds = "sessions", 64, 31
     peers = ("danted", "microsocks", "haproxy")
     far = ("danted", "microsocks")
     limits = [("danted", "cost", 0.32), ("microsocks", "cost", 0.75), ("haproxy", "cost", 1.15)]
@@ -155,7 +159,7 @@ class Logins(Tcp):
     """Ours with a password against ours without."""
 
     name, title, unit = "logins", "Short sessions with a password, 64 at once", "CPU us/session"
-    mode, connections, rounds = "sessions", 64, 15
+    mode, connections, rounds = "sessions", 64, 31
     limits = [("stile-no-password", "cost", 1.10)]
 
     def start(self):
@@ -172,7 +176,7 @@ class Logins(Tcp):
 
 class Ping(Tcp):
     name, title, unit = "ping", "Ping-pong over 64 sessions", "CPU us/round trip"
-    mode, connections, rounds = "ping", 64, 11
+    mode, connections, rounds = "ping", 64, 25
     peers = ("haproxy", "microsocks")
     limits = [("haproxy", "cost", 0.95), ("microsocks", "cost", 0.55), ("haproxy", "p99_us", 1.0)]
 
@@ -181,7 +185,7 @@ class Idle(Tcp):
     """Memory, by sessions that do nothing; one sample says it."""
 
     name, title, unit, rounds = "idle", "Idle sessions, 9,000", "bytes/session", 1
-    mode, connections, seconds = "idle", 9000, 1
+    mode, connections = "idle", 9000
     peers = ("microsocks",)
     limits = [(None, "cost", 1024)]
 
@@ -202,7 +206,7 @@ class Mtu1500(Row):
     they arrive, as network cards do."""
 
     name, title, unit = "mtu-1500", "Bulk over Ethernet, MTU 1500, 16 connections", "CPU s/GB"
-    rounds = 13
+    rounds = 31
     limits = [("haproxy-64k-pipes", "cost", 0.45), ("haproxy-1M-pipes", "cost", 1.10)]
     names = ("bench-client", "bench-proxy", "bench-target")
 
@@ -240,7 +244,7 @@ class Mtu1500(Row):
         self.servers["haproxy-1M-pipes"] = self.keep(c.start_haproxy(self.targets, True, 1048576, "10.111.1.2", proxy))
 
     def sample(self, name, server):
-        words = ["socks_load", "bulk", "--proxy", server.address, "--connections", "16", "--seconds", "1"]
+        words = ["socks_load", "bulk", "--proxy", server.address, "--connections", "16", "--ms", str(self.sample_ms)]
         if name == OURS:
             words += ["--target", self.targets[0]]
         return self.load(server, *words, namespace=self.names[0], scale=1e9)
@@ -266,7 +270,7 @@ class Datagrams(Row):
         """Each round trip is two datagrams."""
         return self.load(server, "socks_datagrams", "--proxy", server.address, "--target", self.targets[0],
                          "--associations", str(self.associations), "--window", str(max(64, self.associations)),
-                         "--seconds", "2", scale=0.5e6)
+                         "--ms", str(self.sample_ms), scale=0.5e6)
 
 
 class Datagrams1000(Datagrams):
@@ -301,7 +305,7 @@ class Dns(Row):
             self.servers[peer] = self.keep(self.starts[peer](upstream))
 
     def ask(self, server, *words):
-        return self.load(server, "dns_load", "--server", server.address, *words)
+        return self.load(server, "dns_load", "--server", server.address, "--ms", str(self.sample_ms), *words)
 
 
 class Hits(Dns):
@@ -335,7 +339,7 @@ class Hits100k(Hits):
 class Misses(Dns):
     """Every name is new to the server."""
 
-    name, title, rounds = "dns-misses", "DNS misses, the server 0 ms away", 9
+    name, title, rounds = "dns-misses", "DNS misses, the server 0 ms away", 15
     peers = ("dnsdist", "unbound", "smartdns", "knot-resolver")
     limits = [("dnsdist", "cost", 1.0), ("unbound", "cost", 0.45), ("smartdns", "cost", 0.75),
               ("knot-resolver", "cost", None)]
@@ -375,13 +379,13 @@ class MissDelay(Misses20ms):
         self.servers["bare"] = self.keep(c.start_responder(self.builddir, self.delay_ms, measure.cpus()[1]))
 
     def sample(self, name, server):
-        return self.ask_new(name, server, "--rate", "10000", "--window", "4096", "--seconds", "3")
+        return self.ask_new(name, server, "--rate", "10000", "--window", "4096", "--ms", "3000")
 
 
 class FullCache(Misses):
     """Misses that push an answer out, against misses that do not."""
 
-    entries, rounds = 1000, 11
+    entries, rounds = 1000, 27
     peers = ()
     limits = [("empty", "cost", 1.10)]
 
@@ -433,7 +437,7 @@ class TwoWorkers:
 
 class SessionsScaling(TwoWorkers, Tcp):
     name, title, unit = "sessions-2", "Short sessions, two workers by one", "CPU us/session"
-    mode, connections, rounds = "sessions", 64, 15
+    mode, connections, rounds = "sessions", 64, 31
 
     def start(self):
         self.targets = self.target(self.kind, self.hosts)

@@ -3,7 +3,7 @@
  * Load for UDP through a SOCKS5 server:
  *
  *   socks_datagrams --proxy IP:PORT --target IP:PORT [--associations N] [--window N] [--bytes N]
- *                   [--rate N] [--seconds S]
+ *                   [--rate N] [--ms N]
  *
  * Each association sends to `target udp-echo`; `window` datagrams are on the way at any time (or,
  * with
@@ -55,7 +55,7 @@ struct load {
 	size_t window;
 	size_t bytes;
 	uint64_t rate;
-	uint64_t seconds;
+	uint64_t run_ms;
 	uint64_t sent;
 	uint64_t received;
 	uint64_t lost;
@@ -212,7 +212,7 @@ static void send_due(struct load *load, uint64_t elapsed_ns, size_t *next)
 
 static void run(struct load *load)
 {
-	uint64_t began_ns = load_now_ns(), end_ns = began_ns + load->seconds * NS_PER_S;
+	uint64_t began_ns = load_now_ns(), end_ns = began_ns + load->run_ms * NS_PER_MS;
 	uint64_t now_ns = began_ns, sweep_ns = began_ns;
 	size_t next = 0;
 
@@ -260,10 +260,10 @@ int main(int argc, char **argv)
 		{ "window", required_argument, NULL, 'w' },
 		{ "bytes", required_argument, NULL, 'b' },
 		{ "rate", required_argument, NULL, 'r' },
-		{ "seconds", required_argument, NULL, 's' },
+		{ "ms", required_argument, NULL, 's' },
 		{ NULL, 0, NULL, 0 },
 	};
-	static struct load load = { .count = 1, .window = 64, .bytes = 1200, .seconds = 1 };
+	static struct load load = { .count = 1, .window = 64, .bytes = 1200, .run_ms = 1000 };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -287,7 +287,7 @@ int main(int argc, char **argv)
 			load.rate = load_number(optarg);
 			break;
 		case 's':
-			load.seconds = load_number(optarg);
+			load.run_ms = load_number(optarg);
 			break;
 		default:
 			return 2;

@@ -3,7 +3,7 @@
  * Load for TCP through a SOCKS5 server, or through a plain relay:
  *
  *   socks_load bulk|sessions|ping|idle --proxy IP:PORT [--target IP:PORT] [--targets N]
- *              [--login USER:PASSWORD] [--connections N] [--seconds S]
+ *              [--login USER:PASSWORD] [--connections N] [--ms N]
  *
  * bulk: all connections read what `target source` sends. sessions: each connection sends 100 octets
  * to `target echo`, has them back, closes, and is followed by the next. ping: 64 octets there and
@@ -76,7 +76,7 @@ struct load {
 	struct connection *connections;
 	size_t count;
 	size_t ready_count;
-	uint64_t seconds;
+	uint64_t run_ms;
 	uint64_t units; /* octets, sessions or round trips */
 	struct load_histogram times;
 	uint32_t next_source;
@@ -364,7 +364,7 @@ static void run(struct load *load)
 	load_wait_for_go();
 	load->running = true;
 	began_ns = load_now_ns();
-	end_ns = began_ns + load->seconds * NS_PER_S;
+	end_ns = began_ns + load->run_ms * NS_PER_MS;
 	while (load_now_ns() < end_ns) {
 		turn(load, 100);
 	}
@@ -394,7 +394,7 @@ int main(int argc, char **argv)
 		{ "targets", required_argument, NULL, 'm' },
 		{ "login", required_argument, NULL, 'l' },
 		{ "connections", required_argument, NULL, 'n' },
-		{ "seconds", required_argument, NULL, 's' },
+		{ "ms", required_argument, NULL, 's' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct load *load = calloc(1, sizeof *load);
@@ -405,7 +405,7 @@ int main(int argc, char **argv)
 		load_die_errno("memory");
 	}
 	load->count = 1;
-	load->seconds = 1;
+	load->run_ms = 1000;
 	load->targets = 1;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
@@ -425,7 +425,7 @@ int main(int argc, char **argv)
 			load->count = load_number(optarg);
 			break;
 		case 's':
-			load->seconds = load_number(optarg);
+			load->run_ms = load_number(optarg);
 			break;
 		default:
 			return 2;

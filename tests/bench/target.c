@@ -8,14 +8,6 @@
  * waited for. With the writer, which copies and is as dear as the reader, it is chance who waits
  * for whom on loopback: sockets are full or empty for seconds, and CPU a byte differs twofold.
  */
-/*
- * What the proxies connect to: `target source|echo|udp-echo IP:PORT ...`, all on one thread. source
- * sends the pattern of load.h for as long as it is taken; echo and udp-echo send back what comes.
- *
- * The source does with sendfile(2), which costs next to nothing: so it is always the reader who is
- * waited for. With a source as dear as the reader it was chance who waited for whom, sockets were
- * full or empty for seconds, and CPU a byte differed twofold.
- */
 #include "tests/bench/load.h"
 
 #include <errno.h>
