@@ -14,8 +14,8 @@
 static bool keeps(const struct freelist *list)
 {
 #ifdef __SANITIZE_ADDRESS__
-	(void)list;
-	return false;
+	/* The list is looked at all the same, so that one that is no more is seen. */
+	return *(const volatile size_t *)&list->kept > list->keep_max;
 #else
 	return list->kept < list->keep_max;
 #endif

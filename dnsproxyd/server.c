@@ -301,13 +301,15 @@ static void worker_reload(struct worker *worker, const void *config)
 	struct server *server = worker->state;
 	int r = update_groups(server, config);
 
+	/* First: a save that begins in between has the new names with the old numbers, and sees
+	 * that the cache was emptied meanwhile. */
+	if (keeper_of(server)) {
+		cachekeeper_update(keeper_of(server), config);
+	}
 	/* The groups' numbers are part of the keys. */
 	if (!config_same_upstreams(server->context.config, config)) {
 		cache_flush(server->context.cache);
 		failures_clear(server->context.fetcher.failures);
-	}
-	if (keeper_of(server)) {
-		cachekeeper_update(keeper_of(server), config);
 	}
 	set_config(server, config);
 	update_netwatch(server);

@@ -34,39 +34,55 @@ void fetcher_init(struct fetcher *f)
 	f->spare = (struct freelist){ .object_bytes = sizeof(struct fetch), .keep_max = SPARE_MAX };
 }
 
-void fetcher_done(struct fetcher *f)
+static void enlist(struct fetch **first, struct fetch *fetch)
 {
-	freelist_clear(&f->spare);
-}
-
-static void give_back(struct deferred *deferred)
-{
-	struct fetch *fetch = container_of(deferred, struct fetch, deferred);
-
-	freelist_give(&fetch->fetcher->spare, fetch);
-}
-
-/* Of one that was cancelled: perhaps by the end of its fetcher. */
-static void free_fetch(struct deferred *deferred)
-{
-	free(container_of(deferred, struct fetch, deferred));
-}
-
-/* Out of the list, told to all who wait. Takes ownership of answer. */
-static void end_fetch(struct fetch *fetch, struct inflight_answer *answer, deferred_fn free_fn)
-{
-	struct fetcher *f = fetch->fetcher;
-
-	if (fetch->prev) {
-		fetch->prev->next = fetch->next;
-	} else {
-		f->first = fetch->next;
+	fetch->prev = NULL;
+	fetch->next = *first;
+	if (fetch->next) {
+		fetch->next->prev = fetch;
 	}
+	*first = fetch;
+}
+
+static void delist(struct fetch **first, struct fetch *fetch)
+{
+	*(fetch->prev ? &fetch->prev->next : first) = fetch->next;
 	if (fetch->next) {
 		fetch->next->prev = fetch->prev;
 	}
+}
+
+void fetcher_done(struct fetcher *f)
+{
+	for (struct fetch *fetch = f->ended; fetch; fetch = fetch->next) {
+		fetch->fetcher = NULL;
+	}
+	freelist_clear(&f->spare);
+}
+
+/* At the end of the turn, which may have been the fetcher's last. */
+static void give_back(struct deferred *deferred)
+{
+	struct fetch *fetch = container_of(deferred, struct fetch, deferred);
+	struct fetcher *f = fetch->fetcher;
+
+	if (!f) {
+		free(fetch);
+		return;
+	}
+	delist(&f->ended, fetch);
+	freelist_give(&f->spare, fetch);
+}
+
+/* Out of the list, told to all who wait. Takes ownership of answer. */
+static void end_fetch(struct fetch *fetch, struct inflight_answer *answer)
+{
+	struct fetcher *f = fetch->fetcher;
+
+	delist(&f->first, fetch);
 	f->count--;
-	loop_free_later(f->loop, &fetch->deferred, free_fn);
+	enlist(&f->ended, fetch);
+	loop_free_later(f->loop, &fetch->deferred, give_back);
 	inflight_finish(f->inflight, fetch->question, f->port, answer);
 }
 
@@ -140,7 +156,7 @@ static bool take_answer(struct fetch *fetch, const uint8_t *msg, const struct dn
 	if (answer) {
 		answer->reason = reply->reason;
 	}
-	end_fetch(fetch, answer, give_back);
+	end_fetch(fetch, answer);
 	return true;
 }
 
@@ -184,7 +200,7 @@ static void on_forwarded(void *arg, enum upstream_outcome outcome, const uint8_t
 	if (answer && outcome == UPSTREAM_ERROR) {
 		answer->reason = reply->reason;
 	}
-	end_fetch(fetch, answer, give_back);
+	end_fetch(fetch, answer);
 }
 
 /* --- beginning ------------------------------------------------------------------------------- */
@@ -241,12 +257,7 @@ static int start(struct fetcher *f, const struct dnsmsg_query *query, const stru
 			       inflight_answer_new(UPSTREAM_OVERLOAD, DNS_RCODE_SERVFAIL, NULL, 0));
 		return r;
 	}
-	fetch->prev = NULL;
-	fetch->next = f->first;
-	if (fetch->next) {
-		fetch->next->prev = fetch;
-	}
-	f->first = fetch;
+	enlist(&f->first, fetch);
 	f->count++;
 	return 0;
 }
@@ -319,8 +330,7 @@ void fetch_refresh(struct fetcher *f, const struct dnsmsg_query *query, const st
 static void cancel(struct fetch *fetch)
 {
 	forward_cancel(&fetch->forward);
-	end_fetch(fetch, inflight_answer_new(UPSTREAM_CANCELLED, DNS_RCODE_SERVFAIL, NULL, 0),
-		  free_fetch);
+	end_fetch(fetch, inflight_answer_new(UPSTREAM_CANCELLED, DNS_RCODE_SERVFAIL, NULL, 0));
 }
 
 void fetch_cancel_all(struct fetcher *f)

@@ -35,6 +35,7 @@ struct fetcher {
 	unsigned generation;        /* of the groups: goes up when they are others */
 	uint8_t *message; /* room for one message, DNSMSG_MAX bytes, for one call at a time */
 	struct fetch *first;
+	struct fetch *ended; /* this turn */
 	size_t count;
 	struct freelist spare;
 };

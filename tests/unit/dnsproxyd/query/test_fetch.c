@@ -206,6 +206,49 @@ START_TEST(test_nobody_waits_for_old_servers)
 }
 END_TEST
 
+struct last {
+	struct waiting waiting;
+	struct fetcher *fetcher;
+	struct task task;
+};
+
+static void end_fetcher(struct task *task)
+{
+	struct fetcher *f = container_of(task, struct last, task)->fetcher;
+
+	ck_assert_ptr_nonnull(f->ended);
+	fetcher_done(f);
+}
+
+static void on_last_answer(struct inflight_waiter *waiter, const struct inflight_answer *answer)
+{
+	struct last *last = container_of(waiter, struct last, waiting.waiter);
+
+	on_answer(waiter, answer);
+	loop_run_task(last->fetcher->loop, &last->task, end_fetcher);
+}
+
+/* The worker stops in the turn in which an answer has come: nothing is given back to it any more.
+ */
+START_TEST(test_end_of_the_fetcher)
+{
+	struct client client;
+	struct last last = { .fetcher = &client.context.fetcher };
+	struct dnsmsg_query query;
+	struct cache_key key;
+
+	client_start(&client, ONE);
+	make_question(&client, "a.example", &query, &key);
+	ck_assert_int_eq(
+		fetch_join(last.fetcher, &query, &key, &last.waiting.waiter, on_last_answer),
+		FETCH_WAITING);
+	ck_assert(clock_reach(client.bench.loop, &last.waiting.count, 1));
+	ck_assert_uint_eq(last.fetcher->spare.kept, 0);
+	last.fetcher->ended = NULL;
+	client_stop(&client);
+}
+END_TEST
+
 /* A question of ours that has come back: neither a client nor a refresh may wait for it. */
 START_TEST(test_own_question)
 {
@@ -232,4 +275,5 @@ START_TEST(test_own_question)
 END_TEST
 
 SUITE_MAIN("fetch", test_one_fetch_for_all, test_all_have_left, test_deadline, test_refresh,
-	   test_too_many, test_old_servers, test_nobody_waits_for_old_servers, test_own_question)
+	   test_too_many, test_old_servers, test_nobody_waits_for_old_servers,
+	   test_end_of_the_fetcher, test_own_question)
