@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -281,6 +282,16 @@ static void on_retry(struct timer *timer)
 	accept_batch(l);
 }
 
+/* What is accepted inherits both: short replies leave at once, and who has gone without a word is
+ * found out. Here, as sockets that were passed have to have them too. */
+static void set_inherited(int fd)
+{
+	const int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
 struct listener *listener_start(struct loop *loop, int fd, const struct listener_ops *ops,
 				void *arg)
 {
@@ -297,6 +308,7 @@ struct listener *listener_start(struct loop *loop, int fd, const struct listener
 	l->arg = arg;
 	l->fd = fd;
 	l->reserve_fd = open_reserve();
+	set_inherited(fd);
 	r = watch_start(&l->watch, loop, fd, LOOP_READ, on_readable);
 	if (r < 0) {
 		listener_free(l);

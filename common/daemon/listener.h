@@ -50,8 +50,8 @@ struct listener_ops {
 	void (*on_event)(void *arg, enum listener_event event, int error);
 };
 
-/* Accept from fd (which the listener owns from now on) on the loop. Returns owned or NULL with
- * errno; on NULL the fd is closed. */
+/* Accept from fd (which the listener owns from now on) on the loop; connections have TCP_NODELAY
+ * and SO_KEEPALIVE. Returns owned or NULL with errno; on NULL the fd is closed. */
 struct listener *listener_start(struct loop *loop, int fd, const struct listener_ops *ops,
 				void *arg);
 

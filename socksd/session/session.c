@@ -8,7 +8,6 @@
 #include "common/log.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -453,7 +452,6 @@ static struct session *new_session(struct context *context, const struct addr *c
 int session_start(struct context *context, int fd, const struct addr *client,
 		  const struct listen_config *listen, const struct addr *listener)
 {
-	const int on = 1;
 	struct session *s = new_session(context, client);
 	int r = s ? watch_start(&s->relay.side[RELAY_CLIENT].watch, context->loop, fd, RELAY_EVENTS,
 				on_client)
@@ -467,8 +465,6 @@ int session_start(struct context *context, int fd, const struct addr *client,
 		}
 		return r;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	s->handshake->listen = listen;
 	s->listener = *listener;
 	s->half_open = true;

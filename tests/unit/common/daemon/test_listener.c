@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -87,6 +88,41 @@ START_TEST(test_pause_leaves_clients_in_the_queue)
 	for (int i = 0; i < 3; i++) {
 		close(clients[i]);
 	}
+	listener_free(l);
+	loop_free(loop);
+}
+END_TEST
+
+static int option_of(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof value;
+
+	ck_assert_int_eq(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+/* Whoever has made the listening socket. */
+START_TEST(test_what_connections_inherit)
+{
+	struct loop *loop = loop_new();
+	struct log_of_accepts log = { .keep = true };
+	struct addr a = loopback(0);
+	struct listener *l;
+	int client;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	ck_assert_int_eq(bind(fd, &a.sa, addr_len(&a)), 0);
+	ck_assert_int_eq(listen(fd, 8), 0);
+	ck_assert_int_eq(listener_local_addr(fd, &a), 0);
+	l = listener_start(loop, fd, &log_ops, &log);
+	client = connect_to(&a);
+	loop_turn(loop, 1000);
+	ck_assert_int_eq(log.accepted, 1);
+	ck_assert_int_eq(option_of(log.fds[0], IPPROTO_TCP, TCP_NODELAY), 1);
+	ck_assert_int_eq(option_of(log.fds[0], SOL_SOCKET, SO_KEEPALIVE), 1);
+	close(log.fds[0]);
+	close(client);
 	listener_free(l);
 	loop_free(loop);
 }
@@ -243,7 +279,7 @@ START_TEST(test_reaches)
 }
 END_TEST
 
-SUITE_MAIN("listener", test_pause_leaves_clients_in_the_queue,
+SUITE_MAIN("listener", test_pause_leaves_clients_in_the_queue, test_what_connections_inherit,
 	   test_running_out_of_descriptors_pauses_and_recovers,
 	   test_a_pause_while_out_of_descriptors_ends, test_probe_finds_another_daemon,
 	   test_an_address_that_comes_later_can_be_bound, test_reaches)
