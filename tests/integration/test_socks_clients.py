@@ -201,9 +201,14 @@ Promise.all([...Array(20).keys()].map(i => fetch("/part/" + i).then(r => r.text(
 </script></body>"""
 
 
+# What makes a picture when the page has loaded waits for images, not for scripts.
+IMAGES_PAGE = "<!doctype html><title>images</title><body>" + "".join(f'<img src="/part/{part}">' for part in range(20))
+
+
 def browser_pages():
-    """A page whose script fetches 20 parts of 1,000 letters, and then /done/20000."""
+    """A page whose script fetches 20 parts of 1,000 letters, and then /done/20000; one that has them for images."""
     web().pages["/browser"] = BROWSER_PAGE
+    web().pages["/images"] = IMAGES_PAGE
     for part in range(20):
         web().pages[f"/part/{part}"] = "x" * 1000
     web().pages["/done/20000"] = "thanks"
@@ -251,9 +256,9 @@ def test_firefox():
         with open(f"{home}/profile/user.js", "w", encoding="ascii") as file:
             file.write(FIREFOX_PREFERENCES % proxy().port)
         output_of("firefox-esr", "--headless", "--no-remote", "--profile", f"{home}/profile",
-                  "--screenshot", f"{home}/page.png", url("/browser"), seconds=150, env=dict(os.environ, HOME=home))
+                  "--screenshot", f"{home}/page.png", url("/images"), seconds=150, env=dict(os.environ, HOME=home))
         expect(os.path.getsize(f"{home}/page.png") > 1000, True, "that there is a picture")
-    expect("/browser" in web().requests, True, "that the page was asked for")
+    expect("/images" in web().requests, True, "that the page was asked for")
     expect(len({path for path in web().requests if path.startswith("/part/")}), 20, "the parts asked for")
 
 
