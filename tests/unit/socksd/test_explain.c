@@ -78,85 +78,81 @@ static int explain(const char *config_text, const char *words, char out[OUT_MAX]
 	return code;
 }
 
+static const char rules[] = ANY "[egress home]\naddress = 127.0.0.5\n"
+				"[egress six]\naddress = ::1\n"
+				"[rule web]\naction = allow\nport = 443\negress = home\n"
+				"[rule six]\naction = allow\nport = 444\negress = six\n"
+				"[rule alice]\naction = allow\nuser = alice\n"
+				"[rule far]\naction = allow\nclient = 10.0.0.0/8\nport = 1\n"
+				"[rule udp]\naction = deny\ncommand = udp\n"
+				"[rule no]\naction = deny\ndestination = 192.0.2.0/24, bad.test\n";
+static const struct {
+	const char *config;
+	const char *words;
+	int code;
+	const char *out;
+} answers[] = {
+	{ ANY, "destination=192.0.2.1:80", 0, "allow 192.0.2.1:80: no rule matches\n" },
+	{ ANY, "destination=[2001:db8::1]:80", 0, "allow [2001:db8::1]:80: no rule matches\n" },
+	{ rules, "destination=192.0.2.1:443", 0,
+	  "allow 192.0.2.1:443: [rule web] at test:9, egress home\n" },
+	{ rules, "destination=192.0.2.1:444", 0,
+	  "allow 192.0.2.1:444: [rule six] at test:13, egress six (which has no address of "
+	  "this family)\n" },
+	{ rules, "destination=192.0.2.1:80", 3, "deny 192.0.2.1:80: [rule no] at test:27\n" },
+	{ rules, "user=alice destination=192.0.2.1:80", 0,
+	  "allow 192.0.2.1:80: [rule alice] at test:17\n" },
+	{ rules, "client=10.1.1.1 destination=192.0.2.1:1", 0,
+	  "allow 192.0.2.1:1: [rule far] at test:20\n" },
+	{ rules, "command=udp destination=203.0.113.1:80", 3,
+	  "deny 203.0.113.1:80: [rule udp] at test:24\n" },
+	/* The guard; from this host loopback is reached anyway. */
+	{ ANY, "destination=127.0.0.1:80", 0, "allow 127.0.0.1:80: no rule matches\n" },
+	{ ANY, "client=10.1.1.1 destination=127.0.0.1:80", 3,
+	  "deny 127.0.0.1:80: guard, loopback\n" },
+	{ ANY, "client=::ffff:127.0.0.1 destination=127.0.0.1:80", 0,
+	  "allow 127.0.0.1:80: no rule matches\n" },
+	{ ANY, "destination=127.0.0.1:1080", 3, "deny 127.0.0.1:1080: guard, own_listener\n" },
+	{ ANY, "destination=[::ffff:127.0.0.1]:1080", 3,
+	  "deny 127.0.0.1:1080: guard, own_listener\n" },
+	{ "[listen a]\naddress = 127.0.0.1:1080, 127.0.0.1:1081\n", "destination=127.0.0.1:1081", 3,
+	  "deny 127.0.0.1:1081: guard, own_listener\n" },
+	{ rules, "client=::ffff:10.1.1.1 destination=192.0.2.1:1", 0,
+	  "allow 192.0.2.1:1: [rule far] at test:20\n" },
+	/* BIND: denied unless allowed. The peer is not connected to. */
+	{ ANY, "command=bind destination=192.0.2.1:21", 3, "deny 192.0.2.1:21: no rule matches\n" },
+	{ ANY "[rule b]\naction = allow\ncommand = bind\n",
+	  "command=bind destination=127.0.0.1:1080", 0,
+	  "allow 127.0.0.1:1080: [rule b] at test:5\n" },
+	{ ANY "[rule b]\naction = allow\ncommand = bind\n", "command=bind destination=0.0.0.0:21",
+	  0,
+	  "allow anybody: [rule b] at test:5, if it and the guard let the peer through "
+	  "that "
+	  "comes\n" },
+	{ ANY, "command=bind destination=0.0.0.0:21", 3, "deny anybody: no rule matches\n" },
+	{ ANY, "destination=0.0.0.0:21", 3, "deny 0.0.0.0:21: guard, unspecified\n" },
+	/* Names: denied ones are not resolved; localhost is, by nobody else. */
+	{ rules, "destination=bad.test:80", 3, "deny bad.test:80: [rule no] at test:27\n" },
+	{ ANY "family = ipv4\n", "destination=localhost:80", 0,
+	  "allow 127.0.0.1:80: no rule matches\n" },
+	{ ANY "family = ipv4\n", "client=10.1.1.1 destination=localhost:80", 3,
+	  "deny 127.0.0.1:80: guard, loopback\n" },
+	/* Of a word that is said twice the last one counts. */
+	{ ANY, "destination=127.0.0.1:80 destination=192.0.2.1:81", 0,
+	  "allow 192.0.2.1:81: no rule matches\n" },
+};
+
 START_TEST(test_answers)
 {
-	static const char rules[] =
-		ANY "[egress home]\naddress = 127.0.0.5\n"
-		    "[egress six]\naddress = ::1\n"
-		    "[rule web]\naction = allow\nport = 443\negress = home\n"
-		    "[rule six]\naction = allow\nport = 444\negress = six\n"
-		    "[rule alice]\naction = allow\nuser = alice\n"
-		    "[rule far]\naction = allow\nclient = 10.0.0.0/8\nport = 1\n"
-		    "[rule udp]\naction = deny\ncommand = udp\n"
-		    "[rule no]\naction = deny\ndestination = 192.0.2.0/24, bad.test\n";
-	static const struct {
-		const char *config;
-		const char *words;
-		int code;
-		const char *out;
-	} table[] = {
-		{ ANY, "destination=192.0.2.1:80", 0, "allow 192.0.2.1:80: no rule matches\n" },
-		{ ANY, "destination=[2001:db8::1]:80", 0,
-		  "allow [2001:db8::1]:80: no rule matches\n" },
-		{ rules, "destination=192.0.2.1:443", 0,
-		  "allow 192.0.2.1:443: [rule web] at test:9, egress home\n" },
-		{ rules, "destination=192.0.2.1:444", 0,
-		  "allow 192.0.2.1:444: [rule six] at test:13, egress six (which has no address of "
-		  "this family)\n" },
-		{ rules, "destination=192.0.2.1:80", 3,
-		  "deny 192.0.2.1:80: [rule no] at test:27\n" },
-		{ rules, "user=alice destination=192.0.2.1:80", 0,
-		  "allow 192.0.2.1:80: [rule alice] at test:17\n" },
-		{ rules, "client=10.1.1.1 destination=192.0.2.1:1", 0,
-		  "allow 192.0.2.1:1: [rule far] at test:20\n" },
-		{ rules, "command=udp destination=203.0.113.1:80", 3,
-		  "deny 203.0.113.1:80: [rule udp] at test:24\n" },
-		/* The guard; from this host loopback is reached anyway. */
-		{ ANY, "destination=127.0.0.1:80", 0, "allow 127.0.0.1:80: no rule matches\n" },
-		{ ANY, "client=10.1.1.1 destination=127.0.0.1:80", 3,
-		  "deny 127.0.0.1:80: guard, loopback\n" },
-		{ ANY, "client=::ffff:127.0.0.1 destination=127.0.0.1:80", 0,
-		  "allow 127.0.0.1:80: no rule matches\n" },
-		{ ANY, "destination=127.0.0.1:1080", 3,
-		  "deny 127.0.0.1:1080: guard, own_listener\n" },
-		{ ANY, "destination=[::ffff:127.0.0.1]:1080", 3,
-		  "deny 127.0.0.1:1080: guard, own_listener\n" },
-		{ "[listen a]\naddress = 127.0.0.1:1080, 127.0.0.1:1081\n",
-		  "destination=127.0.0.1:1081", 3, "deny 127.0.0.1:1081: guard, own_listener\n" },
-		{ rules, "client=::ffff:10.1.1.1 destination=192.0.2.1:1", 0,
-		  "allow 192.0.2.1:1: [rule far] at test:20\n" },
-		/* BIND: denied unless allowed. The peer is not connected to. */
-		{ ANY, "command=bind destination=192.0.2.1:21", 3,
-		  "deny 192.0.2.1:21: no rule matches\n" },
-		{ ANY "[rule b]\naction = allow\ncommand = bind\n",
-		  "command=bind destination=127.0.0.1:1080", 0,
-		  "allow 127.0.0.1:1080: [rule b] at test:5\n" },
-		{ ANY "[rule b]\naction = allow\ncommand = bind\n",
-		  "command=bind destination=0.0.0.0:21", 0,
-		  "allow anybody: [rule b] at test:5, if it and the guard let the peer through "
-		  "that "
-		  "comes\n" },
-		{ ANY, "command=bind destination=0.0.0.0:21", 3,
-		  "deny anybody: no rule matches\n" },
-		{ ANY, "destination=0.0.0.0:21", 3, "deny 0.0.0.0:21: guard, unspecified\n" },
-		/* Names: denied ones are not resolved; localhost is, by nobody else. */
-		{ rules, "destination=bad.test:80", 3, "deny bad.test:80: [rule no] at test:27\n" },
-		{ ANY "family = ipv4\n", "destination=localhost:80", 0,
-		  "allow 127.0.0.1:80: no rule matches\n" },
-		{ ANY "family = ipv4\n", "client=10.1.1.1 destination=localhost:80", 3,
-		  "deny 127.0.0.1:80: guard, loopback\n" },
-		/* Of a word that is said twice the last one counts. */
-		{ ANY, "destination=127.0.0.1:80 destination=192.0.2.1:81", 0,
-		  "allow 192.0.2.1:81: no rule matches\n" },
-	};
 	char out[OUT_MAX];
 	char err[OUT_MAX];
 
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-		int code = explain(table[i].config, table[i].words, out, err);
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		int code = explain(answers[i].config, answers[i].words, out, err);
 
-		ck_assert_msg(strcmp(out, table[i].out) == 0, "%s: %s%s", table[i].words, out, err);
-		ck_assert_msg(code == table[i].code, "%s: %d", table[i].words, code);
+		ck_assert_msg(strcmp(out, answers[i].out) == 0, "%s: %s%s", answers[i].words, out,
+			      err);
+		ck_assert_msg(code == answers[i].code, "%s: %d", answers[i].words, code);
 		ck_assert_str_eq(err, "");
 	}
 }
